@@ -1,0 +1,184 @@
+"""Ingest: many requests, one commit.
+
+Requests hand in their events and wait. One thread takes all that is waiting, stores it in one transaction, and
+then wakes those whose events are now on disk. The faster the requests come, the larger the commits; nobody waits
+for a timer. What waits is bounded: past the bound a request is refused with Busy, and nothing of it is kept.
+"""
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import structlog
+
+from tollhouse import access
+from tollhouse.kit.errors import Busy, Unavailable
+from tollhouse.store.events import CONFLICT, DUPLICATE, INSERTED, EventBatch, EventStore
+from tollhouse.store.records import Records
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What became of one request's events: rows in order, each INSERTED, DUPLICATE or CONFLICT."""
+
+    outcomes: list[int]
+
+    @property
+    def inserted(self) -> int:
+        """Events that were new."""
+        return self.outcomes.count(INSERTED)
+
+    @property
+    def duplicates(self) -> int:
+        """Events that were stored before, with the same or with other content."""
+        return self.outcomes.count(DUPLICATE) + self.outcomes.count(CONFLICT)
+
+    @property
+    def conflicts(self) -> list[int]:
+        """The rows whose id is stored with other content."""
+        return [at for at, outcome in enumerate(self.outcomes) if outcome == CONFLICT]
+
+
+@dataclass
+class _Waiting:
+    batch: EventBatch
+    loop: asyncio.AbstractEventLoop
+    answer: "asyncio.Future[Receipt]"
+
+
+@dataclass
+class Counters:
+    """What the ingest has done since it started."""
+
+    commits: int = 0
+    events: int = 0
+    refused: int = 0
+
+
+@dataclass
+class Ingest:
+    """The one writer of events in this process. `waiting_events` bounds what may wait, `commit_events` one commit."""
+
+    store: EventStore
+    records: Records
+    waiting_events: int = 200_000
+    commit_events: int = 20_000
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    counters: Counters = field(default_factory=Counters)
+    _queue: "queue.SimpleQueue[_Waiting | None]" = field(default_factory=queue.SimpleQueue)
+    _pending: int = 0
+    _open: bool = False
+    _known: set[tuple[str, str]] = field(default_factory=set)
+
+    def start(self) -> None:
+        """Begin to take events."""
+        self._open = True
+        self._thread = threading.Thread(target=self._work, name="tollhouse-ingest", daemon=True)
+        self._thread.start()
+
+    async def submit(self, batch: EventBatch) -> Receipt:
+        """Store a batch; returns after the commit. Raises Busy, StorageFull or Unavailable with nothing stored."""
+        if not self._open:
+            raise Unavailable("Tollhouse is stopping; send the events again to the next one.")
+        if self._pending and self._pending + len(batch) > self.waiting_events:
+            self.counters.refused += len(batch)
+            raise Busy(f"{self._pending} events are waiting to be stored; send these again in a second.")
+        if not len(batch):
+            return Receipt([])
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(batch, loop, loop.create_future())
+        self._pending += len(batch)
+        self._queue.put(waiting)
+        try:
+            # Shielded: a client that hangs up does not stop a commit that is under way.
+            return await asyncio.shield(waiting.answer)
+        finally:
+            self._pending -= len(batch)
+
+    def stop(self) -> None:
+        """Take nothing more, store what is waiting, and return when it is on disk."""
+        if self._open:
+            self._open = False
+            self._queue.put(None)
+            self._thread.join()
+
+    def _work(self) -> None:
+        while (first := self._queue.get()) is not None:
+            taken = [first]
+            stop = self._take_more(taken)
+            self._settle(taken)
+            if stop:
+                return
+
+    def _take_more(self, taken: list[_Waiting]) -> bool:
+        """Add what else is waiting, up to one commit's worth; returns whether the end was among it."""
+        rows = len(taken[0].batch)
+        while rows < self.commit_events:
+            try:
+                more = self._queue.get_nowait()
+            except queue.Empty:
+                return False
+            if more is None:
+                return True
+            taken.append(more)
+            rows += len(more.batch)
+        return False
+
+    def _settle(self, taken: list[_Waiting]) -> None:
+        """Store what was taken in one commit and answer each request."""
+        together = taken[0].batch
+        if len(taken) > 1:
+            together = EventBatch()
+            for waiting in taken:
+                together.extend(waiting.batch)
+        try:
+            self._remember_customers(together)
+            outcomes = self.store.append(together)
+        except Exception as error:  # whatever it was, each waiting request has to hear of it
+            log.error("events not stored", events=len(together), error=str(error), exc_info=not hasattr(error, "status"))
+            _wake(taken, [error] * len(taken))
+            return
+        self.counters.commits += 1
+        self.counters.events += len(together)
+        answers: list[Receipt | Exception] = []
+        at = 0
+        for waiting in taken:
+            answers.append(Receipt(outcomes[at : at + len(waiting.batch)]))
+            at += len(waiting.batch)
+        _wake(taken, answers)
+
+    def _remember_customers(self, batch: EventBatch) -> None:
+        """Make customers of new subjects, before the commit: a customer without events harms nobody."""
+        pairs = set(zip(batch.organization, batch.subject, strict=True))
+        new = {(owner, subject) for owner, subject in pairs if subject is not None} - self._known
+        if not new:
+            return
+        with self.records.transaction() as session:
+            access.remember(session, self.clock(), sorted(new))
+        if len(self._known) > 200_000:
+            self._known.clear()
+        self._known |= new
+
+
+def _wake(taken: list[_Waiting], answers: "list[Receipt | Exception] | list[Exception]") -> None:
+    """Hand each request its answer, with one call into each event loop."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Receipt], Receipt | Exception]]] = {}
+    for waiting, answer in zip(taken, answers, strict=True):
+        by_loop.setdefault(waiting.loop, []).append((waiting.answer, answer))
+    for loop, pairs in by_loop.items():
+        loop.call_soon_threadsafe(_resolve, pairs)
+
+
+def _resolve(pairs: "list[tuple[asyncio.Future[Receipt], Receipt | Exception]]") -> None:
+    for future, answer in pairs:
+        if future.done():
+            continue
+        if isinstance(answer, Exception):
+            future.set_exception(answer)
+        else:
+            future.set_result(answer)

@@ -1,0 +1,172 @@
+"""An event's `data`: what is allowed in it, how it is kept, and what is lifted out of it.
+
+The payload is kept as the text that was sent. DuckDB reads JSON numbers as doubles, so a number that a double
+cannot hold digit for digit is kept as a string in the copy that is queried, and the text as sent beside it.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+import msgspec
+
+from tollhouse.kit import money
+from tollhouse.kit.jsonpath import JsonPath
+
+DEEPEST = 32
+LARGEST_EXPONENT = 300
+
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+_LONG_NUMBER = re.compile(rb"[0-9][0-9.]{15}|[0-9][eE][+-]?[0-9]{3}")
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]')
+_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_array = msgspec.json.Decoder(list[msgspec.Raw])
+_string = msgspec.json.Decoder(str)
+
+
+class PayloadFault(Exception):
+    """Something is wrong in one member of one event: `field`, and `detail` for people."""
+
+    def __init__(self, field: str, detail: str) -> None:
+        super().__init__(detail)
+        self.field, self.detail = field, f"{field}: {detail}"
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """The property of an event type that is kept as a number beside the payload."""
+
+    path: JsonPath
+    text: str  # the path as the meters write it into their queries
+
+    @classmethod
+    def of(cls, path: JsonPath) -> "Promotion":
+        """Promote what this path points at."""
+        return cls(path, str(path))
+
+
+class Kept(NamedTuple):
+    """What is stored of one payload."""
+
+    data: str
+    original: str | None = None
+    job: str | None = None
+    path: str | None = None
+    value: str | None = None
+
+
+class Payload:
+    """Checks and keeps the payloads of one request; what holds for its whole body is found out once."""
+
+    def __init__(self, body: bytes, data_bytes: int, promoted: Mapping[str, Promotion]) -> None:
+        self._limit = data_bytes
+        self._promoted = promoted
+        self.may_hold_nul = b"\\u0000" in body
+        self._may_hold_surrogates = _SURROGATE.search(body) is not None
+        self._may_hold_long_numbers = _LONG_NUMBER.search(body) is not None
+        self._may_hold_jobs = b'"job_id"' in body
+
+    def keep(self, type: str, raw: msgspec.Raw) -> Kept:
+        """Check one payload and lift out what is promoted; raises PayloadFault."""
+        data = bytes(raw)
+        self._check(data)
+        stored, original = data.decode(), None
+        if self._may_hold_long_numbers and _LONG_NUMBER.search(data):
+            stored, original = _double_safe(stored)
+        promotion = self._promoted.get(type)
+        if promotion is None and not self._may_hold_jobs:
+            return Kept(stored, original)
+        job = _scalar(_raw_at(data, ("job_id",))) if self._may_hold_jobs else None
+        if job is not None and len(job) > 255:
+            job = None
+        if promotion is None:
+            return Kept(stored, original, job)
+        found = _scalar(_raw_at(data, promotion.path.steps))
+        return Kept(stored, original, job, promotion.text, None if found is None else money.value_text(found))
+
+    def _check(self, data: bytes) -> None:
+        if len(data) > self._limit:
+            raise PayloadFault("data", f"has {len(data)} bytes; send at most {self._limit}")
+        if data.count(b"{") + data.count(b"[") > DEEPEST and _depth(data) > DEEPEST:
+            raise PayloadFault("data", f"is nested more than {DEEPEST} levels deep; flatten it")
+        if self.may_hold_nul and _NUL.search(data):
+            raise PayloadFault("data", "holds a NUL character, which cannot be stored; leave it out")
+        if self._may_hold_surrogates and not _well_formed(data):
+            raise PayloadFault("data", "holds half of a surrogate pair, which is no character; send whole characters")
+
+
+def _depth(data: bytes) -> int:
+    deepest = depth = 0
+    for token in _BRACKETS.findall(data):
+        depth += {b"[": 1, b"{": 1, b"]": -1, b"}": -1}.get(token, 0)
+        deepest = max(deepest, depth)
+    return deepest
+
+
+def _well_formed(data: bytes) -> bool:
+    try:
+        json.dumps(json.loads(data), ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _raw_at(data: bytes, steps: tuple[str | int, ...]) -> bytes | None:
+    """The JSON text at a path, digits as they were sent, or None."""
+    found = data
+    for step in steps:
+        try:
+            if isinstance(step, int):
+                items = _array.decode(found)
+                if step >= len(items):
+                    return None
+                found = bytes(items[step])
+            else:
+                members = _object.decode(found)
+                if step not in members:
+                    return None
+                found = bytes(members[step])
+        except msgspec.ValidationError:
+            return None
+    return found
+
+
+def _scalar(raw: bytes | None) -> str | None:
+    """A JSON string's content or a number's digits; None for everything else."""
+    if raw is None or raw[:1] in b"{[tfn":
+        return None
+    if raw[:1] != b'"':
+        return raw.decode()
+    return raw[1:-1].decode() if b"\\" not in raw else _string.decode(raw)
+
+
+class _Digits(str):
+    """A JSON number as its text."""
+
+
+def _double_safe(data: str) -> tuple[str, str | None]:
+    """The payload with the numbers that a double cannot hold as strings, and the payload as sent if that differs."""
+    changed = False
+
+    def queried(value: Any) -> Any:
+        nonlocal changed
+        if isinstance(value, _Digits):
+            exact = Decimal(value)
+            if exact and abs(exact.adjusted()) > LARGEST_EXPONENT:
+                raise PayloadFault("data", f"the number {value[:40]} is out of range; send at most 300 digits")
+            if value.lstrip("-").isdigit() and abs(exact) < 2**63:
+                return int(value)
+            if Decimal(repr(float(value))) == exact:
+                return float(value)
+            changed = True
+            return str(value)
+        if isinstance(value, dict):
+            return {name: queried(member) for name, member in value.items()}
+        return [queried(member) for member in value] if isinstance(value, list) else value
+
+    copy = queried(json.loads(data, parse_float=_Digits, parse_int=_Digits))
+    return (json.dumps(copy, ensure_ascii=False, separators=(",", ":")), data) if changed else (data, None)

@@ -1,0 +1,8 @@
+"""The journal: what happened in Tollhouse itself, one row a change, written in the same transaction.
+
+Alerts, activity feeds and webhooks read it; nobody changes or deletes a row.
+"""
+
+from tollhouse.journal.entry import Entry, history, write
+
+__all__ = ["Entry", "history", "write"]

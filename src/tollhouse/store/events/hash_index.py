@@ -1,0 +1,56 @@
+"""Which event keys are stored: the 64-bit hashes of all of them, sorted, in memory.
+
+Eight bytes an event. New hashes gather in a set; a full set becomes a sorted run, and runs of similar size are
+merged, so that a look-up is one binary search in each of a handful of arrays. "Not here" is certain; "here" has
+to be verified on the full key, because two keys can share a hash.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Hashes = NDArray[np.uint64]
+_SET_LIMIT = 1 << 16
+_MERGE_RATIO = 4
+
+
+class HashIndex:
+    """A growing set of 64-bit hashes."""
+
+    def __init__(self, hashes: Hashes | None = None) -> None:
+        self._recent: set[int] = set()
+        self._runs: list[Hashes] = []
+        if hashes is not None and len(hashes):
+            hashes.sort()
+            self._runs.append(hashes)
+
+    def __len__(self) -> int:
+        return len(self._recent) + sum(len(run) for run in self._runs)
+
+    def contains(self, hashes: Hashes) -> NDArray[np.bool_]:
+        """Per hash, whether it may be stored."""
+        found = np.fromiter(map(self._recent.__contains__, hashes.tolist()), np.bool_, len(hashes))
+        if not self._runs:
+            return found
+        order = np.argsort(hashes)  # neighbours in the runs are then neighbours in time: the cache likes it
+        wanted = hashes[order]
+        hit = np.zeros(len(hashes), np.bool_)
+        for run in self._runs:
+            at = np.searchsorted(run, wanted)
+            at[at == len(run)] = 0
+            hit |= run[at] == wanted
+        found[order] |= hit
+        return found
+
+    def add(self, hashes: Hashes) -> None:
+        """Remember hashes that have been committed."""
+        if len(hashes) < _SET_LIMIT:
+            self._recent.update(hashes.tolist())
+            if len(self._recent) < _SET_LIMIT:
+                return
+            hashes = np.fromiter(self._recent, np.uint64, len(self._recent))
+            self._recent.clear()
+        run = np.sort(hashes)
+        while self._runs and len(self._runs[-1]) <= len(run) * _MERGE_RATIO:
+            # A stable sort of two sorted halves is a merge.
+            run = np.sort(np.concatenate((self._runs.pop(), run)), kind="stable")
+        self._runs.append(run)

@@ -1,0 +1,1 @@
+"""The history of the records schema, one file a step."""

@@ -1,0 +1,153 @@
+"""Objects: files by key, in a directory or a bucket, through `obstore` (Rust's object_store).
+
+An address is a directory, `s3://bucket/prefix`, or `memory://`. Keys are relative paths with `/`; a key
+that would leave the store is refused here, before any backend sees it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import IO, Any
+
+import obstore
+from obstore.exceptions import BaseError, NotFoundError
+from obstore.store import LocalStore, MemoryStore, ObjectStore, S3Store
+
+from tollhouse.kit.errors import NotFound, StorageFull, Unavailable, Unprocessable
+
+
+@dataclass(frozen=True)
+class ObjectInfo:
+    """One stored object: its key, its size in bytes and its entity tag where the store has one."""
+
+    key: str
+    size: int
+    etag: str | None
+
+
+@dataclass(frozen=True)
+class S3Access:
+    """How an S3 server is reached. An empty endpoint is Amazon's own; no key means the environment's."""
+
+    endpoint: str = ""
+    access_key: str = ""
+    secret_key: str = ""
+    region: str = "us-east-1"
+    use_ssl: bool = True
+
+
+class Objects:
+    """One object store. Every method raises NotFound, StorageFull or Unavailable, never a backend's own error."""
+
+    def __init__(self, backend: ObjectStore) -> None:
+        self._backend = backend
+
+    @classmethod
+    def at(cls, address: str, s3: S3Access | None = None) -> "Objects":
+        """The store at an address: a directory (made if missing), `s3://bucket/prefix` or `memory://`."""
+        if address == "memory://":
+            return cls(MemoryStore())
+        if address.startswith("s3://"):
+            return cls(_s3(address, s3 or S3Access()))
+        path = Path(address).absolute()
+        path.mkdir(parents=True, exist_ok=True)
+        return cls(LocalStore(path))
+
+    def put(self, key: str, content: bytes | IO[bytes], content_type: str = "application/octet-stream") -> None:
+        """Store `content`, which may be a file larger than memory, replacing what was there, all or nothing."""
+        try:
+            obstore.put(self._backend, _checked(key), content, attributes=self._attributes(content_type))
+        except BaseError as error:
+            raise _translated(error, key) from error
+
+    def get(self, key: str) -> bytes:
+        """The whole content."""
+        try:
+            return obstore.get(self._backend, _checked(key)).bytes().to_bytes()
+        except (BaseError, FileNotFoundError) as error:
+            raise _translated(error, key) from error
+
+    def stream(self, key: str, chunk_bytes: int = 1 << 20) -> Iterator[bytes]:
+        """The content in chunks of about `chunk_bytes`."""
+        try:
+            for chunk in obstore.get(self._backend, _checked(key)).stream(min_chunk_size=chunk_bytes):
+                yield bytes(chunk)
+        except (BaseError, FileNotFoundError) as error:
+            raise _translated(error, key) from error
+
+    def range(self, key: str, start: int, length: int) -> bytes:
+        """`length` bytes from `start`; fewer where the object ends before."""
+        size = self.head(key).size
+        end = min(size, start + length)
+        if end <= start:
+            return b""
+        try:
+            return obstore.get_range(self._backend, _checked(key), start=start, end=end).to_bytes()
+        except (BaseError, FileNotFoundError) as error:
+            raise _translated(error, key) from error
+
+    def head(self, key: str) -> ObjectInfo:
+        """Size and entity tag."""
+        try:
+            meta = obstore.head(self._backend, _checked(key))
+        except (BaseError, FileNotFoundError) as error:
+            raise _translated(error, key) from error
+        return ObjectInfo(meta["path"], meta["size"], meta["e_tag"])
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """Every object whose key begins with the folder `prefix`, page by page."""
+        try:
+            for page in obstore.list(self._backend, prefix=prefix or None, chunk_size=1000):
+                for meta in page:
+                    yield ObjectInfo(meta["path"], meta["size"], meta["e_tag"])
+        except BaseError as error:
+            raise _translated(error, prefix) from error
+
+    def delete(self, key: str) -> None:
+        """Remove the object; that it is gone already is not an error."""
+        try:
+            obstore.delete(self._backend, _checked(key))
+        except (NotFoundError, FileNotFoundError):
+            return
+        except BaseError as error:
+            raise _translated(error, key) from error
+
+    def presign(self, key: str, method: str, seconds: int) -> str:
+        """An address that may `GET` or `PUT` this one object for that long; only S3 can."""
+        if not isinstance(self._backend, S3Store):
+            raise Unprocessable("this object store cannot sign addresses; only s3:// can")
+        if method not in ("GET", "PUT"):
+            raise Unprocessable(f"method: {method!r} cannot be signed; use GET or PUT")
+        return obstore.sign(self._backend, "GET" if method == "GET" else "PUT", _checked(key), timedelta(seconds=seconds))
+
+    def _attributes(self, content_type: str) -> Any:
+        # A directory has nowhere to keep a content type, and object_store refuses rather than drop it.
+        return None if isinstance(self._backend, LocalStore) else {"Content-Type": content_type}
+
+
+def _s3(address: str, access: S3Access) -> S3Store:
+    bucket, _, prefix = address.removeprefix("s3://").partition("/")
+    options: dict[str, Any] = {"region": access.region, "virtual_hosted_style_request": False}
+    if access.endpoint:
+        scheme = "" if "://" in access.endpoint else "https://" if access.use_ssl else "http://"
+        options["endpoint"] = scheme + access.endpoint
+    if access.access_key:
+        options |= {"access_key_id": access.access_key, "secret_access_key": access.secret_key}
+    plain = options.get("endpoint", "").startswith("http://")
+    return S3Store(bucket, prefix=prefix or None, client_options={"allow_http": plain}, **options)
+
+
+def _checked(key: str) -> str:
+    parts = key.split("/")
+    if not key or len(key) > 1000 or "\\" in key or any(part in ("", ".", "..") or min(part) < " " for part in parts):
+        raise Unprocessable(f"key: {key[:120]!r} is not an object key; write it like folder/name.ext")
+    return key
+
+
+def _translated(error: Exception, key: str) -> Exception:
+    if isinstance(error, NotFoundError | FileNotFoundError):
+        return NotFound(f"There is no object {key[:200]!r}.")
+    if "No space left" in str(error) or "os error 28" in str(error):
+        return StorageFull("The disk that holds the objects is full; nothing was stored.")
+    return Unavailable(f"The object store does not answer: {type(error).__name__}.")
