@@ -34,8 +34,10 @@ def postgres(postgres_server: str) -> Iterator[str]:
     name = f"test_{uuid.uuid4().hex}"
     with psycopg.connect(postgres_server, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}".encode())
-    yield postgres_server.replace("/postgres?", f"/{name}?") if "/postgres?" in postgres_server else (
-        postgres_server.rsplit("/", 1)[0] + f"/{name}"
+    yield (
+        postgres_server.replace("/postgres?", f"/{name}?")
+        if "/postgres?" in postgres_server
+        else (postgres_server.rsplit("/", 1)[0] + f"/{name}")
     )
     with psycopg.connect(postgres_server, autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())

@@ -22,8 +22,11 @@ from tollhouse.store.events import EventStore
 
 ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe", "America/Sao_Paulo"]
 NOW = times.parse_time("2024-12-31T00:00:00Z")
+NOTHING = {"sum": 0, "count": 0, "unique_count": 0, "avg": None, "min": None, "max": None, "latest": None}
 # Two changes of the clocks in Berlin, New York and Lord Howe lie near these.
-BASES = [times.parse_time(text) for text in ("2024-03-10T05:00:00Z", "2024-03-31T00:30:00Z", "2024-10-27T00:15:00Z", "2024-11-03T05:00:00Z")]
+BASES = [
+    times.parse_time(text) for text in ("2024-03-10T05:00:00Z", "2024-03-31T00:30:00Z", "2024-10-27T00:15:00Z", "2024-11-03T05:00:00Z")
+]
 
 
 def meter(aggregation: str, **fields: Any) -> Meter:
@@ -60,6 +63,8 @@ class Happened:
 
 
 def send(store: EventStore, happened: list[Happened], promoted: str | None = "$.n") -> None:
+    if not happened:
+        return
     lifted = {"api": Promotion.of(JsonPath.parse(promoted))} if promoted else {}
     body = b"\n".join(event.line() for event in happened)
     submission = parse(body, "application/x-ndjson", "manga", NOW, EventLimits(), lifted)
@@ -81,7 +86,8 @@ def by_hand(happened: list[Happened], aggregation: str, query: UsageQuery) -> di
         start = times.floor(event.time, query.window, query.tz) if query.window else query.start
         groups[(start, *(names[name] for name in query.group_by))].append(event)
     answers = {key: _answer(events, aggregation) for key, events in groups.items()}
-    return {key: answer for key, answer in answers.items() if answer is not None}
+    found = {key: answer for key, answer in answers.items() if answer is not None}
+    return found or ({} if query.window or query.group_by else {(query.start,): NOTHING[aggregation]})
 
 
 def _answer(events: list[Happened], aggregation: str) -> Any:
@@ -109,15 +115,15 @@ def asked(store: EventStore, of: Meter, query: UsageQuery, home: str) -> dict[tu
         groups = {**row.groups, "subject": row.subject}
         found[(row.start, *(groups[name] for name in query.group_by))] = row.value
         assert set(row.groups) == set(names)
-    if not query.window and not query.group_by:
-        return {key: value for key, value in found.items() if value not in (None, 0)}
     return found
 
 
 numbers = st.one_of(
     st.decimals(-1000, 1000, places=3),
     st.integers(-5, 10**12),
-    st.sampled_from([Decimal("0.1"), Decimal("12345678901234567.123456789012"), "7.25", "seven", None, True, Decimal("0.30000000000000004")]),
+    st.sampled_from(
+        [Decimal("0.1"), Decimal("12345678901234567.123456789012"), "7.25", "seven", None, True, Decimal("0.30000000000000004")]
+    ),
 )
 
 

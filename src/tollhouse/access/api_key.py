@@ -54,7 +54,10 @@ class IssuedKey:
 
 @dataclass(frozen=True)
 class Caller:
-    """Who a request speaks for: the organization, what it may do, and a name for the journal."""
+    """Who a request speaks for: the organization, what it may do, and a name for the journal.
+
+    `operator` is the person at the server itself, who may found organizations.
+    """
 
     organization: str
     name: str
@@ -62,6 +65,7 @@ class Caller:
     origins: tuple[str, ...] = ()
     time_zone: str = "UTC"
     publishable: bool = False
+    operator: bool = False
 
     def require(self, scope: str) -> None:
         """Raise Forbidden unless the caller has the scope."""
@@ -131,9 +135,7 @@ def revoke(session: Session, owner: str, id: str, now: datetime, actor: str) -> 
     key = session.scalar(sa.select(ApiKey).where(ApiKey.id == id, ApiKey.organization == owner))
     if key is None:
         raise NotFound(f"There is no API key {id[:60]!r}.")
-    claimed = session.execute(
-        sa.update(ApiKey).where(ApiKey.id == id, ApiKey.revoked_at.is_(None)).values(revoked_at=now)
-    )
+    claimed = session.execute(sa.update(ApiKey).where(ApiKey.id == id, ApiKey.revoked_at.is_(None)).values(revoked_at=now))
     if claimed.rowcount != 1:  # type: ignore[attr-defined]
         raise Conflict(f"The API key {id[:60]!r} is revoked already.")
     journal.write(session, owner, now, actor, "revoked", "api_key", id, name=key.name)

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
+from tollhouse.kit.errors import NotFound
 from tollhouse.kit.paging import Page
 from tollhouse.store.records import Record
 
@@ -34,3 +35,16 @@ def list_customers(session: Session, organization: str, page: Page) -> tuple[lis
     mine = sa.select(Customer).where(Customer.organization == organization)
     total = session.scalar(sa.select(sa.func.count()).select_from(mine.subquery())) or 0
     return list(session.scalars(mine.order_by(Customer.id).limit(page.limit).offset(page.offset))), total
+
+
+def customer_ids(session: Session, organization: str) -> list[str]:
+    """The ids of all of an organization's customers, in order."""
+    return list(session.scalars(sa.select(Customer.id).where(Customer.organization == organization).order_by(Customer.id)))
+
+
+def customer(session: Session, organization: str, id: str) -> Customer:
+    """The organization's customer of that id; raises NotFound."""
+    kept = session.get(Customer, (organization, id))
+    if kept is None:
+        raise NotFound(f"There is no customer {id[:80]!r}.")
+    return kept

@@ -4,8 +4,9 @@
 `forget` remove it. The event table is the only source of truth for usage.
 """
 
-from tollhouse.events.event import EventLimits, Promotions, Submission, parse
+from tollhouse.events.event import EventLimits, Submission, parse
 from tollhouse.events.ingest import Ingest, Receipt
+from tollhouse.events.payload import Promotion
 from tollhouse.events.reading import EventFilter, export_sql, of_job, recent
 from tollhouse.events.removal import Erasure, erase, forget
 
@@ -14,7 +15,7 @@ __all__ = [
     "EventFilter",
     "EventLimits",
     "Ingest",
-    "Promotions",
+    "Promotion",
     "Receipt",
     "Submission",
     "erase",

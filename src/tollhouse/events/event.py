@@ -5,7 +5,7 @@ itself, so that one bad event never sinks its batch, and its fault says index, f
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated
@@ -49,10 +49,6 @@ class EventLimits:
     data_bytes: int = 256 << 10
     batch_events: int = 100_000
     days_ahead: float = 1.0
-
-
-Promotions = Callable[[str], Mapping[str, Promotion]]
-"""For an organization: which property of which event type is kept as a number beside the payload."""
 
 
 @dataclass

@@ -74,10 +74,7 @@ def export_sql(wanted: EventFilter, x: Expressions) -> tuple[str, Params]:
     """
     condition, params = wanted.condition()
     texts = ", ".join(f"{_unformulated(name)} AS {name}" for name in ("source", "id", "type", "subject"))
-    sql = (
-        f"SELECT {x.iso_time('time')} AS time, {texts}, COALESCE(original, CAST(data AS VARCHAR)) AS data"
-        f" FROM events WHERE {condition}"
-    )
+    sql = f"SELECT {x.iso_time('time')} AS time, {texts}, COALESCE(original, CAST(data AS VARCHAR)) AS data FROM events WHERE {condition}"
     return sql, params
 
 

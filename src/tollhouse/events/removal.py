@@ -31,9 +31,7 @@ def erase(write: Writer, wanted: EventFilter) -> Erasure:
 
 def forget(write: Writer, organization: str, type: str, received_before: int, before: int, through: int) -> Erasure:
     """Delete events of a type that were received and happened before those instants, and that are counted (`seq <= through`)."""
-    condition = (
-        "organization = $organization AND type = $type AND received_at < $received_before AND time < $before AND seq <= $through"
-    )
+    condition = "organization = $organization AND type = $type AND received_at < $received_before AND time < $before AND seq <= $through"
     params = {
         "organization": organization,
         "type": type,

@@ -25,13 +25,9 @@ class Entry(Record):
     detail: Mapped[dict[str, Any]]
 
 
-def write(
-    session: Session, organization: str, now: datetime, actor: str, verb: str, noun: str, subject: str, **detail: Any
-) -> Entry:
+def write(session: Session, organization: str, now: datetime, actor: str, verb: str, noun: str, subject: str, **detail: Any) -> Entry:
     """Add a row; it is kept exactly if the change beside it is."""
-    entry = Entry(
-        id=ids.new("log"), organization=organization, at=now, actor=actor, verb=verb, noun=noun, subject=subject, detail=detail
-    )
+    entry = Entry(id=ids.new("log"), organization=organization, at=now, actor=actor, verb=verb, noun=noun, subject=subject, detail=detail)
     session.add(entry)
     return entry
 

@@ -1,14 +1,15 @@
 """Exact amounts and quantities.
 
 A quantity has up to 12 decimal places and is smaller than 10^18; both stores keep it as
-DECIMAL(38, 12), which leaves room for 10^8 of the largest in one sum. Amounts are computed in a
-context that refuses to lose a digit; the one place where digits are given up is `round_half_even`.
+DECIMAL(38, 12), which leaves room for 10^8 of the largest in one sum. Amounts are computed with 100
+significant digits, more than any product of a quantity and a price has; the one place where digits are
+given up is `round_half_even`.
 """
 
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from decimal import ROUND_HALF_EVEN, Context, Decimal, DivisionByZero, Inexact, InvalidOperation, Overflow, localcontext
+from decimal import ROUND_HALF_EVEN, Context, Decimal, DivisionByZero, InvalidOperation, Overflow, localcontext
 
 QUANTITY_PLACES = 12
 ESTIMATE_PLACES = 12
@@ -21,25 +22,24 @@ _VALUE = re.compile(VALUE_PATTERN)
 # How many decimals a currency's smallest unit has (ISO 4217); two where it is not named.
 _MINOR_PLACES = {"BHD": 3, "CLP": 0, "ISK": 0, "JPY": 0, "KRW": 0, "KWD": 3, "OMR": 3, "PYG": 0, "TND": 3, "VND": 0}
 
-_EXACT = Context(prec=100, rounding=ROUND_HALF_EVEN, traps=[Inexact, InvalidOperation, DivisionByZero, Overflow])
-_ROUNDING = Context(prec=100, rounding=ROUND_HALF_EVEN, traps=[InvalidOperation, DivisionByZero, Overflow])
+_WIDE = Context(prec=100, rounding=ROUND_HALF_EVEN, traps=[InvalidOperation, DivisionByZero, Overflow])
 
 
 @contextmanager
-def exact() -> Iterator[None]:
-    """Decimal arithmetic that raises `decimal.Inexact` rather than drop a digit."""
-    with localcontext(_EXACT):
+def wide() -> Iterator[None]:
+    """Decimal arithmetic to 100 significant digits: sums and products of quantities and prices lose none of theirs."""
+    with localcontext(_WIDE):
         yield
 
 
 def round_half_even(amount: Decimal, places: int) -> Decimal:
     """`amount` to `places` decimals, halves to the even neighbour (IEEE 754 roundTiesToEven)."""
-    return amount.quantize(Decimal(1).scaleb(-places), context=_ROUNDING)
+    return amount.quantize(Decimal(1).scaleb(-places), context=_WIDE)
 
 
 def divide(amount: Decimal, by: Decimal) -> Decimal:
     """`amount / by` to 100 significant digits: exact for every divisor of a power of ten or two in use."""
-    return _ROUNDING.divide(amount, by)
+    return _WIDE.divide(amount, by)
 
 
 def minor_places(currency: str) -> int:
@@ -59,5 +59,5 @@ def value_text(raw: str) -> str | None:
 def plain(amount: Decimal) -> Decimal:
     """The same amount without trailing zeros and without an exponent, for printing."""
     if amount == amount.to_integral_value():
-        return amount.quantize(Decimal(1), context=_ROUNDING)
-    return _ROUNDING.normalize(amount)
+        return amount.quantize(Decimal(1), context=_WIDE)
+    return _WIDE.normalize(amount)

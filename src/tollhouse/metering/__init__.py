@@ -5,15 +5,28 @@ events that came since, whatever time they bear. So an answer is exact at every 
 decides how fast it is.
 """
 
-from tollhouse.metering.meter import Meter, NewMeter, add, change, find, list_meters, of_types, promotions, remove
-from tollhouse.metering.rollup import Aggregated, aggregate, erase, rebuild
+from tollhouse.metering.meter import (
+    Meter,
+    NewMeter,
+    Promotion,
+    add,
+    change,
+    decoded,
+    find,
+    list_meters,
+    promotions,
+    remove,
+    value_of,
+)
 from tollhouse.metering.retention import Retention, Trimmed, trim
+from tollhouse.metering.rollup import Aggregated, aggregate, erase, note_erasure, rebuild
 from tollhouse.metering.usage import UsageQuery, UsageRow, subjects, usage
 
 __all__ = [
     "Aggregated",
     "Meter",
     "NewMeter",
+    "Promotion",
     "Retention",
     "Trimmed",
     "UsageQuery",
@@ -21,14 +34,16 @@ __all__ = [
     "add",
     "aggregate",
     "change",
+    "decoded",
     "erase",
     "find",
     "list_meters",
-    "of_types",
+    "note_erasure",
     "promotions",
     "rebuild",
     "remove",
     "subjects",
     "trim",
     "usage",
+    "value_of",
 ]

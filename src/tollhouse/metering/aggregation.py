@@ -5,12 +5,13 @@ over one event's `value` and `mark`, and computes its answer from the merged row
 merged from partial counts and is always counted over the events themselves.
 """
 
+import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal
 
-from tollhouse.kit.money import QUANTITY_PLACES, divide, plain, round_half_even
+from tollhouse.kit.money import QUANTITY_PLACES, divide, plain, round_half_even, wide
 from tollhouse.store.events import Expressions
 
 Name = Literal["sum", "count", "unique_count", "avg", "min", "max", "latest"]
@@ -33,6 +34,11 @@ class Aggregation:
         """Whether partial results can be merged, and so be rolled up."""
         return bool(self.partials)
 
+    def together(self, earlier: Decimal, later: Decimal) -> Decimal:
+        """The answers of two adjoining ranges as one; a mean and a count of different ones cannot be put together."""
+        with wide():
+            return _TOGETHER[self.name](earlier, later) if self.name in _TOGETHER else later
+
     def over_events(self, x: Expressions, column: str) -> str:
         """The partial column as an aggregate over events with `value` and `mark`."""
         if column == "last" and column in self.partials:
@@ -46,6 +52,7 @@ class Aggregation:
         return x.at_highest("last", "mark") if column == "last" else _MERGE[column]
 
 
+_TOGETHER: Mapping[str, Callable[[Decimal, Decimal], Decimal]] = {"sum": operator.add, "count": operator.add, "min": min, "max": max}
 _MERGE = {"n": "sum(n)", "total": "sum(total)", "low": "min(low)", "high": "max(high)", "mark": "max(mark)"}
 
 

@@ -4,19 +4,19 @@ What a meter counts never changes under it: only its unit and description can be
 make another meter; it counts all events that are stored, also those from before it was made.
 """
 
+import json
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from tollhouse import journal
-from tollhouse.events import Promotions
-from tollhouse.events.payload import Promotion
-from tollhouse.kit import ids
+from tollhouse.events import Promotion
+from tollhouse.kit import ids, money
 from tollhouse.kit.errors import Conflict, Fault, NotFound, Unprocessable
 from tollhouse.kit.jsonpath import JsonPath
 from tollhouse.kit.paging import Page
@@ -31,8 +31,14 @@ class Meter(Record):
 
     __tablename__ = "meters"
     __table_args__ = (
-        sa.Index("ix_meters_live_slug", "organization", "slug", unique=True, sqlite_where=sa.text("deleted_at IS NULL"),
-                 postgresql_where=sa.text("deleted_at IS NULL")),
+        sa.Index(
+            "ix_meters_live_slug",
+            "organization",
+            "slug",
+            unique=True,
+            sqlite_where=sa.text("deleted_at IS NULL"),
+            postgresql_where=sa.text("deleted_at IS NULL"),
+        ),
     )
 
     id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
@@ -172,14 +178,7 @@ def list_meters(session: Session, organization: str, page: Page | None = None) -
     return list(session.scalars(live)), total
 
 
-def of_types(session: Session, organization: str, types: Sequence[str]) -> list[Meter]:
-    """The meters that count any of those event types."""
-    return [meter for meter in list_meters(session, organization)[0] if meter.event_type in types]
-
-
-def change(
-    session: Session, organization: str, slug: str, now: datetime, actor: str, unit: str | None, description: str | None
-) -> Meter:
+def change(session: Session, organization: str, slug: str, now: datetime, actor: str, unit: str | None, description: str | None) -> Meter:
     """Edit what does not change what is counted."""
     meter = find(session, organization, slug)
     wanted = NewMeter(meter.slug, meter.event_type, "count", unit=unit or "", description=description or "")
@@ -209,4 +208,13 @@ def promotions(session: Session, organization: str) -> dict[str, Promotion]:
     return chosen
 
 
-__all__ = ["Meter", "NewMeter", "Promotions", "add", "change", "find", "list_meters", "of_types", "promotions", "remove"]
+def decoded(data: str) -> Any:
+    """An event's data with its numbers digit for digit, as `Decimal`."""
+    return json.loads(data, parse_float=Decimal, parse_int=Decimal)
+
+
+def value_of(meter: Meter, data: str) -> Decimal | None:
+    """What one event's data counts for, by the same rule as the stores."""
+    found = meter.value_path.find(decoded(data)) if meter.value_path is not None else None
+    text = money.value_text(str(found)) if isinstance(found, Decimal | str) else None
+    return None if text is None else Decimal(text)

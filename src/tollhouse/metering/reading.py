@@ -56,10 +56,7 @@ class MeterSql:
         mine = ["organization = $organization", "type = $type"]
         if condition:
             mine.append(f"({condition})")
-        mine += [
-            f"{self.x.json_text('data', f'$filter_path_{at}')} = ANY($filter_texts_{at})"
-            for at in range(len(self.meter.filters))
-        ]
+        mine += [f"{self.x.json_text('data', f'$filter_path_{at}')} = ANY($filter_texts_{at})" for at in range(len(self.meter.filters))]
         rule, where = self.meter.rule, " AND ".join(mine)
         chosen = ", ".join(f"{expression} AS {name}" for name, expression in columns.items()) or "1 AS one"
         if not rule.reads_value:

@@ -35,9 +35,7 @@ class Trimmed:
     events: int
 
 
-def trim(
-    store: EventStore, organization: str, home: ZoneInfo, meters: Sequence[Meter], keep: Retention, now: datetime
-) -> Trimmed:
+def trim(store: EventStore, organization: str, home: ZoneInfo, meters: Sequence[Meter], keep: Retention, now: datetime) -> Trimmed:
     """Remove what is past its time. `meters` are all of the organization's; run `aggregate` before."""
     instant = times.micros(now)
     open_bill = times.floor(instant, "month", home)

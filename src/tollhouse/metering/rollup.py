@@ -8,10 +8,13 @@ Hours are UTC's; days and months are those of the organization's time zone.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from tollhouse import events
+from sqlalchemy.orm import Session
+
+from tollhouse import events, journal
 from tollhouse.events import EventFilter
 from tollhouse.kit import times
 from tollhouse.kit.errors import Conflict
@@ -39,16 +42,12 @@ class Aggregated:
     periods: dict[str, int]
 
 
-def aggregate(
-    store: EventStore, meters: Iterable[tuple[Meter, ZoneInfo]], progress: Progress = lambda done, all: None
-) -> Aggregated:
+def aggregate(store: EventStore, meters: Iterable[tuple[Meter, ZoneInfo]], progress: Progress = lambda done, all: None) -> Aggregated:
     """Merge what came since into the rollups of each (meter, organization's zone)."""
     return _each(store, meters, progress, _aggregate)
 
 
-def rebuild(
-    store: EventStore, meters: Iterable[tuple[Meter, ZoneInfo]], progress: Progress = lambda done, all: None
-) -> Aggregated:
+def rebuild(store: EventStore, meters: Iterable[tuple[Meter, ZoneInfo]], progress: Progress = lambda done, all: None) -> Aggregated:
     """Compute all rollups again from the events. Periods whose events retention has removed keep what they hold."""
 
     def one(write: Writer, sql: MeterSql, home: ZoneInfo) -> tuple[int, dict[str, int]]:
@@ -82,6 +81,14 @@ def erase(store: EventStore, meters: Iterable[tuple[Meter, ZoneInfo]], wanted: E
                 )
             _recompute(write, sql, home, span)
         return erased.events
+
+
+def note_erasure(session: Session, now: datetime, actor: str, wanted: EventFilter, deleted: int) -> None:
+    """Write into the journal who deleted which events."""
+    named = {spec.name: str(value) for spec in fields(wanted) if (value := getattr(wanted, spec.name)) is not None}
+    organization = named.pop("organization")
+    subject = wanted.id or wanted.subject or wanted.type or "events"
+    journal.write(session, organization, now, actor, "deleted", "events", subject, count=deleted, **named)
 
 
 _Step = Callable[[Writer, MeterSql, ZoneInfo], tuple[int, dict[str, int]]]
@@ -160,8 +167,7 @@ def _merge(write: Writer, sql: MeterSql, grain: times.Window, home: ZoneInfo, sp
     write.stage("keyed", _values(kept), {})
     write.stage(
         "delta",
-        "SELECT keyed.start, subject, groups, n, total, low, high, mark, last"
-        " FROM fresh JOIN periods USING (t) JOIN keyed USING (k)",
+        "SELECT keyed.start, subject, groups, n, total, low, high, mark, last FROM fresh JOIN periods USING (t) JOIN keyed USING (k)",
         {},
     )
     for table, subject in ((f"rollup_{grain}", "''"), (f"rollup_{grain}_subject", "subject")):

@@ -55,8 +55,7 @@ def segments(span: Span, detail: Detail, home: ZoneInfo, kept: Kept) -> list[Seg
     if detail == "raw":
         if span.start < kept.floor("raw"):
             raise DetailGone(
-                f"Single events before {times.rfc3339(kept.floor('raw'))} are no longer kept;"
-                " ask for whole months, or start later."
+                f"Single events before {times.rfc3339(kept.floor('raw'))} are no longer kept; ask for whole months, or start later."
             )
         return [Segment("raw", span)]
     tz = UTC if detail == "hour" else home

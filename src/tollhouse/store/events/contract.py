@@ -113,7 +113,7 @@ class Reader(ABC):
 
     @abstractmethod
     def rows(self, sql: str, params: Params) -> list[Row]:
-        """Run a query and return all its rows. Decimals come as `Decimal`."""
+        """Run a query and return all its rows. Decimals come as `Decimal`; a parameter it does not name is ignored."""
 
     @abstractmethod
     def settled(self) -> int:

@@ -6,6 +6,7 @@ ten times the append: `HashIndex` knows all keys, and only its hits are looked u
 """
 
 import re
+import shutil
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
@@ -47,6 +48,7 @@ INSERT INTO events SELECT organization, source, id, type, subject, time, receive
 """
 _STORED = "SELECT organization, source, id, type, subject, time, data FROM events WHERE hash IN (SELECT unnest($hashes))"
 _FULL = re.compile("No space left|disk full|Disk quota|failed to write|Could not write", re.IGNORECASE)
+_PLACEHOLDER = re.compile(r"\$(\w+)")
 _TEXT, _KEY_COLUMNS = DataType.utf8(), ("organization", "source", "id")
 _TEXT_COLUMNS = (*_KEY_COLUMNS, "type", "subject", "job", "path", "value", "data", "original")
 
@@ -94,8 +96,9 @@ class DuckDBEvents(EventStore):
 
     expressions = DuckDBExpressions()
 
-    def __init__(self, path: Path, memory: str = "384MB", threads: int = 0) -> None:
+    def __init__(self, path: Path, memory: str = "256MB", threads: int = 0, reserve_bytes: int = 0) -> None:
         self._path = path
+        self._reserve_bytes = reserve_bytes
         self._config = {"memory_limit": memory, "wal_autocheckpoint": "64MB", "preserve_insertion_order": "false"}
         if threads:
             self._config["threads"] = str(threads)
@@ -124,6 +127,7 @@ class DuckDBEvents(EventStore):
 
     def append(self, batch: EventBatch) -> list[int]:
         with self._appending:
+            self._check_space()
             hashes = np.fromiter(map(_key_hash, batch.organization, batch.source, batch.id), np.uint64, len(batch))
             try:
                 outcome = self._judge(batch, hashes)
@@ -136,6 +140,12 @@ class DuckDBEvents(EventStore):
                 self._recover()
                 raise _translated(error) from error
             return outcome.tolist()
+
+    def _check_space(self) -> None:
+        """Stop while there still is room for a checkpoint: a full disk then costs requests, never the file."""
+        free = shutil.disk_usage(self._path.parent).free
+        if free < self._reserve_bytes:
+            raise StorageFull(f"The disk that holds the events has {free} bytes left; nothing of this request was stored.")
 
     def _judge(self, batch: EventBatch, hashes: NDArray[np.uint64]) -> NDArray[np.uint8]:
         """What becomes of each row, before anything is written."""
@@ -167,9 +177,7 @@ class DuckDBEvents(EventStore):
         times = [batch.time[at] for at in suspects.tolist()]
         params: dict[str, object] = {"hashes": hashes[suspects].tolist(), "low": min(times), "high": max(times)}
         found = self._stored(f"{_STORED} AND time BETWEEN $low AND $high", params)
-        missing = [
-            at for at in suspects.tolist() if (batch.organization[at], batch.source[at], batch.id[at]) not in found
-        ]
+        missing = [at for at in suspects.tolist() if (batch.organization[at], batch.source[at], batch.id[at]) not in found]
         if missing:
             found |= self._stored(_STORED, {"hashes": hashes[missing].tolist()})
         return found
@@ -244,7 +252,7 @@ class DuckDBEvents(EventStore):
             target = Path(directory) / "rows.csv"
             quoted = str(target).replace("'", "''")
             with _translating():
-                self._cursor().execute(f"COPY ({sql}) TO '{quoted}' (FORMAT csv, HEADER)", dict(params)).fetchall()
+                self._cursor().execute(f"COPY ({sql}) TO '{quoted}' (FORMAT csv, HEADER)", _bound(sql, params)).fetchall()
             with target.open("rb") as file:
                 while chunk := file.read(1 << 20):
                     yield chunk
@@ -262,7 +270,7 @@ class DuckDBReader(Reader):
         self._settled = settled
 
     def rows(self, sql: str, params: Params) -> list[Row]:
-        return self._cursor.execute(sql, dict(params)).fetchall()
+        return self._cursor.execute(sql, _bound(sql, params)).fetchall()
 
     def settled(self) -> int:
         return self._settled
@@ -272,15 +280,21 @@ class DuckDBWriter(DuckDBReader, Writer):
     """A transaction on the derived tables."""
 
     def run(self, sql: str, params: Params) -> None:
-        self._cursor.execute(sql, dict(params)).fetchall()
+        self._cursor.execute(sql, _bound(sql, params)).fetchall()
 
     def stage(self, table: str, sql: str, params: Params) -> None:
         self.run(f"CREATE OR REPLACE TEMP TABLE {table} AS {sql}", params)
 
     def delete_events(self, condition: str, params: Params) -> int:
         # The hashes stay in memory: a hit that is not in the table any more counts as new.
-        ((deleted,),) = self._cursor.execute(f"DELETE FROM events WHERE {condition}", dict(params)).fetchall()
+        ((deleted,),) = self._cursor.execute(f"DELETE FROM events WHERE {condition}", _bound(condition, params)).fetchall()
         return int(deleted)
+
+
+def _bound(sql: str, params: Params) -> dict[str, object]:
+    """The parameters that the statement names: DuckDB refuses any other."""
+    named = set(_PLACEHOLDER.findall(sql))
+    return {name: value for name, value in params.items() if name in named}
 
 
 def _key_hash(organization: str, source: str, id: str) -> int:

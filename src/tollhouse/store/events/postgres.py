@@ -110,9 +110,7 @@ class PostgresExpressions(Expressions):
 
     def iso_time(self, instant: str) -> str:
         seconds = f"to_timestamp(({instant}) / 1000000) AT TIME ZONE 'UTC'"
-        return (
-            f"to_char({seconds}, 'YYYY-MM-DD\"T\"HH24:MI:SS.') || lpad((({instant}) % 1000000)::text, 6, '0') || 'Z'"
-        )
+        return f"to_char({seconds}, 'YYYY-MM-DD\"T\"HH24:MI:SS.') || lpad((({instant}) % 1000000)::text, 6, '0') || 'Z'"
 
 
 class PostgresEvents(EventStore):
@@ -121,9 +119,7 @@ class PostgresEvents(EventStore):
     expressions = PostgresExpressions()
 
     def __init__(self, address: str, connections: int = 10) -> None:
-        self._pool = ConnectionPool(
-            address, min_size=1, max_size=connections, open=False, timeout=10, configure=_prepare_connection
-        )
+        self._pool = ConnectionPool(address, min_size=1, max_size=connections, open=False, timeout=10, configure=_prepare_connection)
         self._months: set[int] = set()
         self._partitioning = threading.Lock()
         with _translating():
@@ -288,7 +284,7 @@ def _text(statement: str) -> pgsql.SQL:
 def _named(sql: str) -> str:
     """`$name` as psycopg writes it. Reports contain no other dollar sign and no percent sign but modulo's."""
     parts = sql.replace("%", "%%").split("$")
-    return parts[0] + "".join(f"%({name})s{part[len(name):]}" for part in parts[1:] for name in (_leading_name(part),))
+    return parts[0] + "".join(f"%({name})s{part[len(name) :]}" for part in parts[1:] for name in (_leading_name(part),))
 
 
 def _leading_name(part: str) -> str:

@@ -18,8 +18,7 @@ def derived_tables(decimal: str = "DECIMAL(38, 12)", text: str = "TEXT") -> list
             f" mark {text}, last {decimal})"
             for table in ROLLUPS
         ),
-        f"CREATE TABLE IF NOT EXISTS rollup_state (organization {text} NOT NULL, meter {text} NOT NULL,"
-        " through BIGINT NOT NULL)",
+        f"CREATE TABLE IF NOT EXISTS rollup_state (organization {text} NOT NULL, meter {text} NOT NULL, through BIGINT NOT NULL)",
         # Up to when a grain's rows, or the raw events of a type, have been given up by retention.
         f"CREATE TABLE IF NOT EXISTS rollup_floor (organization {text} NOT NULL, detail {text} NOT NULL, floor BIGINT NOT NULL)",
     ]

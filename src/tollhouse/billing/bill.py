@@ -1,0 +1,52 @@
+"""A month's bill: one line a priced meter, a total, the discount it earns, and what is due.
+
+`places` decides whether it is an estimate (12 places) or in the currency's smallest unit. Each line is rounded by
+itself, so the total is the sum of what the reader sees. The discount's tier is chosen by the total at 12 places, so
+an estimate and a bill never disagree about it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from tollhouse.billing.discount import DiscountTable
+from tollhouse.billing.rating import Rate, rate
+from tollhouse.kit.money import ESTIMATE_PLACES, round_half_even, wide
+
+
+@dataclass(frozen=True)
+class BillLine:
+    """One meter on a bill."""
+
+    meter: str
+    quantity: Decimal
+    unit: str
+    rule: Rate
+    amount: Decimal
+
+
+@dataclass(frozen=True)
+class Bill:
+    """`gross` is the sum of the lines, `net` is `gross - discount`."""
+
+    lines: tuple[BillLine, ...]
+    gross: Decimal
+    discount_percent: Decimal
+    discount: Decimal
+
+    @property
+    def net(self) -> Decimal:
+        """What is due."""
+        return self.gross - self.discount
+
+
+def draw_up(usage: Sequence[tuple[str, str, Rate, Decimal]], discounts: DiscountTable, places: int = ESTIMATE_PLACES) -> Bill:
+    """A bill over (meter, unit, rate, quantity) of one month, with amounts of that many decimals."""
+    with wide():
+        lines = tuple(
+            BillLine(meter, quantity, unit, rule, round_half_even(rate(rule, quantity), places)) for meter, unit, rule, quantity in usage
+        )
+        gross = sum((line.amount for line in lines), Decimal(0))
+        estimate = sum((rate(line.rule, line.quantity) for line in lines), Decimal(0)) if places != ESTIMATE_PLACES else gross
+        percent = discounts.percent(estimate)
+        return Bill(lines, gross, percent, round_half_even(gross * percent / 100, places))

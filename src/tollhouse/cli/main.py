@@ -1,0 +1,38 @@
+"""`tollhouse`: one command, with a group of verbs a capability."""
+
+import typer
+
+from tollhouse import __version__
+from tollhouse.cli import access, billing, events, meters, server, usage
+from tollhouse.cli.output import fail
+from tollhouse.kit.errors import TollhouseError
+
+app = typer.Typer(
+    name="tollhouse",
+    help="The back office of a SaaS app in one process: usage events in, exact bills out.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(__version__)
+
+
+for command in (server.up, server.web, server.worker, server.migrate):
+    app.command()(command)
+for group in (access.keys, access.organizations, events.app, meters.app, meters.prices, usage.app, billing.app):
+    app.add_typer(group)
+
+
+def main() -> None:
+    """Run a command; an error is one sentence and its own exit code."""
+    try:
+        app()
+    except TollhouseError as error:
+        fail(error)
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None

@@ -1,0 +1,50 @@
+"""The ASGI application: the ingest route ahead, FastAPI with one router a domain behind."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.types import Receive, Scope, Send
+
+from tollhouse import __version__
+from tollhouse.kit.errors import BadInput
+from tollhouse.web import problem
+from tollhouse.web.api import access, billing, customers, events, meters, prices, usage
+from tollhouse.web.compat import openmeter
+from tollhouse.web.ingest import OPENMETER_PATH, IngestRoute
+from tollhouse.web.openapi import with_ingest
+from tollhouse.web.parts import Parts
+
+ROUTERS = (access.router, customers.router, events.router, meters.router, usage.router, prices.router, billing.router, openmeter.router)
+INGEST_PATHS = ("/api/events", OPENMETER_PATH)
+
+
+class Application:
+    """One Tollhouse on HTTP."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.api = FastAPI(title="Tollhouse", version=__version__, docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
+        self.api.state.parts = parts
+        problem.install(self.api)
+        for router in ROUTERS:
+            self.api.include_router(router)
+        generate = self.api.openapi
+        described: dict[str, Any] = {}
+
+        def openapi() -> dict[str, Any]:
+            if not described:
+                described.update(with_ingest(generate()))
+            return described
+
+        self.api.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend it
+        self._ingest = IngestRoute(parts)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Route one connection."""
+        if scope["type"] == "http":
+            if scope["path"] in INGEST_PATHS and scope["method"] in ("POST", "OPTIONS"):
+                await self._ingest(scope, receive, send)
+                return
+            if b"%00" in scope["query_string"] or "\0" in scope["path"]:
+                await problem.respond(BadInput("The address holds a NUL character; leave it out."))(scope, receive, send)
+                return
+        await self.api(scope, receive, send)

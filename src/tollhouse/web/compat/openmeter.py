@@ -1,0 +1,161 @@
+"""What OpenMeter's Python and Node clients call: events (in `web.ingest`), meters, queries and subjects.
+
+Shapes are those of OpenMeter's API, version 1 (https://openmeter.io/docs/api): camelCase names, window sizes in
+capitals, and a meter's slug or id in the path.
+"""
+
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Depends, Query, Request
+from starlette.responses import Response
+
+from tollhouse import metering
+from tollhouse.kit import times
+from tollhouse.metering import Meter, NewMeter, UsageRow
+from tollhouse.web.answer import Answer, body_of, schema_of
+from tollhouse.web.api.meters import Texts, asked, usage_query
+from tollhouse.web.guard import Reads, Writes
+from tollhouse.web.parts import Parts, Wired
+
+router = APIRouter(prefix="/api/v1", tags=["openmeter"])
+_WINDOWS = {"MINUTE": "minute", "HOUR": "hour", "DAY": "day", "MONTH": "month"}
+
+
+class MeterIn(msgspec.Struct, rename="camel"):
+    """A meter as OpenMeter's clients send it."""
+
+    slug: str
+    event_type: str
+    aggregation: str
+    value_property: str | None = None
+    group_by: dict[str, str] | None = None
+    description: str | None = None
+    name: str | None = None
+
+
+class QueryIn(msgspec.Struct, rename="camel"):
+    """A query as OpenMeter's clients send it."""
+
+    from_: str | None = msgspec.field(default=None, name="from")
+    to: str | None = None
+    window_size: str | None = None
+    window_time_zone: str | None = None
+    subject: Annotated[list[str], msgspec.Meta(max_length=1000)] | None = None
+    group_by: Annotated[list[str], msgspec.Meta(max_length=20)] | None = None
+    filter_group_by: dict[str, list[str]] = {}
+
+
+@router.get("/meters")
+def list_meters(parts: Wired, caller: Reads) -> Response:
+    """All meters, as a plain list."""
+    with parts.records.reading() as session:
+        return Answer([_shown(meter) for meter in metering.list_meters(session, caller.organization)[0]])
+
+
+@router.post("/meters", openapi_extra=schema_of(MeterIn), status_code=201)
+def create_meter(parts: Wired, caller: Writes, wanted: Annotated[MeterIn, Depends(body_of(MeterIn))]) -> Response:
+    """Make a meter."""
+    new = NewMeter(
+        wanted.slug,
+        wanted.event_type,
+        wanted.aggregation.lower(),
+        wanted.value_property,
+        wanted.group_by or {},
+        description=wanted.description or wanted.name or "",
+    )
+    with parts.records.transaction() as session:
+        meter = metering.add(session, caller.organization, parts.clock(), caller.name, new)
+    parts.meters_changed(caller.organization)
+    return Answer(_shown(meter), 201)
+
+
+@router.get("/meters/{slug}")
+def get_meter(parts: Wired, caller: Reads, slug: str) -> Response:
+    """One meter."""
+    with parts.records.reading() as session:
+        return Answer(_shown(metering.find(session, caller.organization, slug)))
+
+
+@router.delete("/meters/{slug}", status_code=204)
+def delete_meter(parts: Wired, caller: Writes, slug: str) -> Response:
+    """Take a meter out of use."""
+    with parts.records.transaction() as session:
+        metering.remove(session, caller.organization, slug, parts.clock(), caller.name)
+    parts.meters_changed(caller.organization)
+    return Response(status_code=204)
+
+
+@router.get("/meters/{slug}/query")
+def query_meter(
+    request: Request,
+    parts: Wired,
+    caller: Reads,
+    slug: str,
+    from_: Annotated[str | None, Query(alias="from", max_length=60)] = None,
+    to: Annotated[str | None, Query(max_length=60)] = None,
+    windowSize: str | None = None,
+    windowTimeZone: str | None = None,
+    subject: Texts = None,
+    groupBy: Texts = None,
+) -> Response:
+    """A meter's answer."""
+    filters: dict[str, list[str]] = {}
+    for key, text in request.query_params.multi_items():
+        if key.startswith("filterGroupBy[") and key.endswith("]"):
+            filters.setdefault(key[14:-1], []).append(text)
+    wanted = QueryIn(from_, to, windowSize, windowTimeZone, subject, groupBy, filters)
+    return _answered(parts, caller.organization, caller.time_zone, slug, wanted)
+
+
+@router.post("/meters/{slug}/query", openapi_extra=schema_of(QueryIn))
+def post_query(parts: Wired, caller: Reads, slug: str, wanted: Annotated[QueryIn, Depends(body_of(QueryIn))]) -> Response:
+    """The same, with the question in the body."""
+    return _answered(parts, caller.organization, caller.time_zone, slug, wanted)
+
+
+@router.get("/meters/{slug}/subjects")
+def list_subjects(parts: Wired, caller: Reads, slug: str) -> Response:
+    """Every subject that a meter has counted."""
+    with parts.records.reading() as session:
+        meter = metering.find(session, caller.organization, slug)
+    home, now = times.zone(caller.time_zone), times.micros(parts.clock())
+    return Answer(metering.subjects(parts.events, meter, home, now))
+
+
+def _answered(parts: Parts, organization: str, zone: str, slug: str, wanted: QueryIn) -> Response:
+    window = _WINDOWS.get(wanted.window_size, wanted.window_size) if wanted.window_size else None
+    filters = {name: tuple(texts) for name, texts in wanted.filter_group_by.items()}
+    zone_asked = wanted.window_time_zone or "UTC"
+    query = usage_query(zone, wanted.subject, wanted.from_, wanted.to, window, zone_asked, wanted.group_by, filters)
+    _, rows = asked(parts, organization, zone, slug, query)
+    now = times.micros(parts.clock())
+    answer = {"data": [_row(row, query.start or times.EARLIEST, query.end or now) for row in rows]}
+    return Answer(answer | {"from": wanted.from_, "to": wanted.to, "windowSize": wanted.window_size})
+
+
+def _row(row: UsageRow, start: int, end: int) -> dict[str, Any]:
+    return {
+        "value": row.value,
+        "windowStart": times.rfc3339(start if row.start is None else row.start),
+        "windowEnd": times.rfc3339(end if row.end is None else row.end),
+        "subject": row.subject,
+        "groupBy": row.groups,
+    }
+
+
+def _shown(meter: Meter) -> dict[str, Any]:
+    created = meter.created_at.isoformat().replace("+00:00", "Z")
+    return {
+        "id": meter.id,
+        "slug": meter.slug,
+        "key": meter.slug,
+        "name": meter.description or meter.slug,
+        "description": meter.description,
+        "eventType": meter.event_type,
+        "aggregation": meter.aggregation.upper(),
+        "valueProperty": meter.value_property,
+        "groupBy": meter.group_by,
+        "createdAt": created,
+        "updatedAt": created,
+    }

@@ -1,0 +1,68 @@
+"""What the web side needs of the rest: built by the composition root, handed to every route."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, cast
+
+from fastapi import Depends, Request
+
+from tollhouse import metering
+from tollhouse.billing import DefaultRates, DiscountTable
+from tollhouse.events import EventLimits, Ingest
+from tollhouse.metering import Retention
+from tollhouse.store.events import EventStore
+from tollhouse.store.records import Records
+
+if TYPE_CHECKING:
+    from tollhouse.web.guard import Guard
+
+
+@dataclass(frozen=True)
+class BillingTerms:
+    """The billing settings: default rates and the discount table, in one currency."""
+
+    enabled: bool = True
+    rates: DefaultRates = DefaultRates()
+    discounts: DiscountTable = DiscountTable()
+    currency: str = "USD"
+
+
+@dataclass
+class Parts:
+    """One Tollhouse as the routes see it. `operator_token` is this start's own secret for the command line."""
+
+    records: Records
+    events: EventStore
+    ingest: Ingest
+    guard: "Guard"
+    limits: EventLimits = EventLimits()
+    billing: BillingTerms = BillingTerms()
+    retention: Retention = Retention()
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+    def __post_init__(self) -> None:
+        self._promoted: dict[str, dict[str, metering.Promotion]] = {}
+
+    def promoted(self, organization: str) -> dict[str, metering.Promotion]:
+        """Which property of each event type is lifted out at ingest, remembered until a meter changes.
+
+        Another process may change one too: what is lifted out then is merely slower to read, never wrong.
+        """
+        known = self._promoted.get(organization)
+        if known is None:
+            with self.records.reading() as session:
+                known = self._promoted[organization] = metering.promotions(session, organization)
+        return known
+
+    def meters_changed(self, organization: str) -> None:
+        """Forget what was remembered of an organization's meters."""
+        self._promoted.pop(organization, None)
+
+
+def parts_of(request: Request) -> Parts:
+    """The parts that this application was built from."""
+    return cast(Parts, request.app.state.parts)
+
+
+Wired = Annotated[Parts, Depends(parts_of)]

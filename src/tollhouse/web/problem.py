@@ -1,0 +1,63 @@
+"""Errors as RFC 9457 problem documents. What a client is told never holds a stack trace, SQL or a path of ours."""
+
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from tollhouse.kit.errors import Busy, Fault, TollhouseError, Unauthenticated, Unprocessable
+from tollhouse.web.answer import encode
+
+log = structlog.get_logger()
+MEDIA_TYPE = "application/problem+json"
+_TITLES = {404: "There is nothing at this address.", 405: "This address does not take that method."}
+
+
+def document(error: TollhouseError) -> dict[str, Any]:
+    """The problem document of one of our own errors."""
+    shown = {"type": "about:blank", "title": error.title(), "status": error.status, "detail": error.detail}
+    return shown | ({"errors": [fault.as_dict() for fault in error.faults]} if error.faults else {})
+
+
+def headers(error: TollhouseError) -> dict[str, str]:
+    """What a client needs beside the document: when to come back, how to sign in."""
+    if isinstance(error, Busy):
+        return {"retry-after": str(error.retry_after)}
+    return {"www-authenticate": "Bearer"} if isinstance(error, Unauthenticated) else {}
+
+
+def respond(error: TollhouseError) -> Response:
+    """The error as a response."""
+    return Response(encode(document(error)), error.status, headers(error), MEDIA_TYPE)
+
+
+def unexpected(error: Exception) -> TollhouseError:
+    """What a client hears of an error of our own making; the log has all of it."""
+    log.error("unexpected error", exc_info=error)
+    return TollhouseError("Something went wrong inside Tollhouse; its log says what.")
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error with a problem document."""
+
+    @app.exception_handler(TollhouseError)
+    async def ours(_request: Request, error: TollhouseError) -> Response:
+        return respond(error)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_request: Request, error: RequestValidationError) -> Response:
+        faults = [Fault(f"{fault['loc'][-1]}: {fault['msg']}", str(fault["loc"][-1])) for fault in error.errors()]
+        return respond(Unprocessable("; ".join(fault.detail for fault in faults) + ".", faults))
+
+    @app.exception_handler(HTTPException)
+    async def http(_request: Request, error: HTTPException) -> Response:
+        title = _TITLES.get(error.status_code, str(error.detail))
+        shown = {"type": "about:blank", "title": title, "status": error.status_code, "detail": title}
+        return Response(encode(shown), error.status_code, error.headers, MEDIA_TYPE)
+
+    @app.exception_handler(Exception)
+    async def other(_request: Request, error: Exception) -> Response:
+        return respond(unexpected(error))
