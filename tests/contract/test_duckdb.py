@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.contract.test_event_store import batch
 
+from tests.contract.test_event_store import batch
 from tollhouse.store.events import CONFLICT, DUPLICATE, INSERTED, DuckDBEvents
 from tollhouse.store.events import duckdb as engine
 from tollhouse.store.events.hash_index import HashIndex

@@ -21,7 +21,7 @@ def batch(*ids: str, time: int = JANUARY, data: str = '{"n":1}', timed: bool = T
 
 def count(store: EventStore, where: str = "true") -> int:
     with store.reading() as read:
-        return read.rows(f"SELECT count(*) FROM events WHERE {where}", {})[0][0]
+        return int(read.rows(f"SELECT count(*) FROM events WHERE {where}", {})[0][0])
 
 
 def test_new_events_are_inserted_and_the_same_ones_again_are_duplicates(event_store: EventStore) -> None:

@@ -2,7 +2,6 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal, localcontext
@@ -12,12 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tollhouse.events import EventFilter, EventLimits, parse
+from tollhouse.events import EventFilter, EventLimits, Promotion, parse
 from tollhouse.kit import money, times
 from tollhouse.kit.jsonpath import JsonPath
 from tollhouse.kit.times import Window
 from tollhouse.metering import Meter, UsageQuery, aggregate, erase, rebuild, usage
-from tollhouse.metering.meter import Promotion
 from tollhouse.store.events import EventStore
 
 ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe", "America/Sao_Paulo"]
@@ -76,7 +74,7 @@ def by_hand(happened: list[Happened], aggregation: str, query: UsageQuery) -> di
     """The same question answered by a loop."""
     groups: dict[tuple[Any, ...], list[Happened]] = defaultdict(list)
     for event in happened:
-        if query.start is not None and event.time < query.start or query.end is not None and event.time >= query.end:
+        if (query.start is not None and event.time < query.start) or (query.end is not None and event.time >= query.end):
             continue
         if query.subjects and event.subject not in query.subjects:
             continue
@@ -149,11 +147,6 @@ queries = st.builds(
     group_by=st.sampled_from([(), ("subject",), ("region",), ("subject", "kind"), ("kind", "region")]),
     filters=st.sampled_from([{}, {}, {"region": ("eu",)}, {"kind": ("a", "b"), "region": ("us",)}]),
 )
-
-
-@pytest.fixture
-def emptied(event_store: EventStore) -> Iterator[EventStore]:
-    return event_store
 
 
 def clear(store: EventStore) -> None:

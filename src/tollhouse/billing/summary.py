@@ -84,7 +84,8 @@ def summary(session: Session, books: Books, customer: str, period: str | None = 
     span = Span(0, 0) if period is None else times.month_named(period, books.home)
     customers = _quantities(books, (customer,), span or None)
     outcomes = _outcomes(books, (customer,), span or None)
-    quantities, jobs = customers.get(customer, {}), outcomes.get(customer, {})
+    quantities = customers.get(customer, {})
+    jobs: Mapping[str, int] = outcomes.get(customer, {})
     if period is None:
         quantities, jobs = _since_reset(session.get(Reset, (books.organization, customer)), quantities, jobs)
     return _totals(books, customer, quantities, jobs) | {"period": period or "lifetime"}

@@ -26,6 +26,7 @@ from tollhouse.store.files import parquet_count, parquet_rows
 
 BATCH = 5000
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]{1,2})?")
+_event = msgspec.json.Encoder(decimal_format="number", enc_hook=str)
 Row = dict[str, Any]
 
 
@@ -124,7 +125,7 @@ def count(path: Path, mapping: Mapping) -> int:
     if mapping.format == "parquet":
         return parquet_count(path)
     with _opened(path) as file:
-        lines = sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b""))
+        lines: int = sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b""))
     return max(lines - (mapping.format == "csv"), 0)
 
 
@@ -174,7 +175,7 @@ def _check_columns(path: Path, mapping: Mapping, there: Any) -> None:
 def _encoder(path: Path, mapping: Mapping) -> Callable[[int, Row | bytes], bytes]:
     """How a row becomes an event's JSON; raises ValueError for a row that cannot."""
     zone = ZoneInfo(mapping.time_zone)
-    columns = [name for name in re.findall(r"{(\w+)}", mapping.id or "")]
+    columns: list[str] = re.findall(r"{(\w+)}", mapping.id or "")
 
     def encode(number: int, given: Row | bytes) -> bytes:
         row = given
@@ -185,7 +186,7 @@ def _encoder(path: Path, mapping: Mapping) -> Callable[[int, Row | bytes], bytes
                 row = json.loads(row, parse_float=Decimal)
             except ValueError as error:
                 raise ValueError(f"no JSON: {error}") from None
-        if not isinstance(row, dict) or None in row or None in row.values() and mapping.format == "csv":
+        if not isinstance(row, dict) or None in row or (None in row.values() and mapping.format == "csv"):
             raise ValueError("it has more or fewer fields than the header")
         event: Row = {"type": mapping.type, "source": mapping.source or path.name}
         event["id"] = mapping.id.format_map({name: row.get(name) for name in columns}) if mapping.id else f"{path.name}:{number}"
@@ -195,7 +196,7 @@ def _encoder(path: Path, mapping: Mapping) -> Callable[[int, Row | bytes], bytes
             event["time"] = _time(row.get(mapping.time), mapping.time, zone)
         names = mapping.data or [name for name in row if name not in (mapping.subject, mapping.time)]
         event["data"] = {name: _value(row[name]) for name in names if row.get(name) is not None and row[name] not in mapping.missing}
-        return msgspec.json.Encoder(decimal_format="number", enc_hook=str).encode(event)
+        return _event.encode(event)
 
     return encode
 

@@ -88,9 +88,12 @@ def connected(organization: str | None = None) -> Iterator[Connection]:
         with _client(holder["url"], holder["token"], organization) as client:
             yield Connection(client)
         return
-    with opened(settings) as tollhouse, served(tollhouse) as url:
-        with _client(url, tollhouse.parts.guard.operator_token, organization) as client:
-            yield Connection(client)
+    with (
+        opened(settings) as tollhouse,
+        served(tollhouse) as url,
+        _client(url, tollhouse.parts.guard.operator_token, organization) as client,
+    ):
+        yield Connection(client)
 
 
 def _client(url: str, key: str | None, organization: str | None) -> httpx.Client:

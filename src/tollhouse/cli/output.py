@@ -60,7 +60,7 @@ def _numeric(cell: Any) -> bool:
 
 def _text(cell: Any) -> str:
     if cell is None:
-        return "–"
+        return "-"
     if isinstance(cell, int) and not isinstance(cell, bool):
         return f"{cell:,}"
     if _numeric(cell):

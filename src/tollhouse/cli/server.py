@@ -1,6 +1,7 @@
 """`tollhouse up`, `web`, `worker` and `migrate`: the server and its parts."""
 
 import os
+import signal
 import socket
 import threading
 from contextlib import ExitStack
@@ -70,8 +71,6 @@ def _need_shared_stores(settings: Settings) -> None:
 
 
 def _on_signal(stop: threading.Event) -> None:
-    import signal
-
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
 

@@ -8,7 +8,6 @@ decides how fast it is.
 from tollhouse.metering.meter import (
     Meter,
     NewMeter,
-    Promotion,
     add,
     change,
     decoded,
@@ -26,7 +25,6 @@ __all__ = [
     "Aggregated",
     "Meter",
     "NewMeter",
-    "Promotion",
     "Retention",
     "Trimmed",
     "UsageQuery",

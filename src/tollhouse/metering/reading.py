@@ -4,6 +4,7 @@ Every text that came from a user (a path, a filter's text, a subject) is a bound
 """
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -81,7 +82,7 @@ def bucket(x: Expressions, instant: str, window: times.Window, tz: ZoneInfo, sta
     pieces = times.offsets(tz, start, end)
     offset = str(pieces[-1][1])
     if len(pieces) > 1:
-        changes = zip(pieces, pieces[1:], strict=False)
+        changes = pairwise(pieces)
         cases = " ".join(f"WHEN {instant} < {until} THEN {value}" for (_, value), (until, _) in changes)
         offset = f"(CASE {cases} ELSE {offset} END)"
     local = f"{instant} + {offset}" if offset != "0" else instant

@@ -33,6 +33,10 @@ _QUARTER = times.HOUR // 4
 _EVERYTHING = Span(0, LATEST)
 
 
+def _silent(_done: int, _all: int) -> None:
+    """Report progress to nobody."""
+
+
 @dataclass(frozen=True)
 class Aggregated:
     """What one run did: meters it looked at, events it merged, and periods it wrote per grain."""
@@ -42,12 +46,12 @@ class Aggregated:
     periods: dict[str, int]
 
 
-def aggregate(store: EventStore, meters: Iterable[tuple[Meter, ZoneInfo]], progress: Progress = lambda done, all: None) -> Aggregated:
+def aggregate(store: EventStore, meters: Iterable[tuple[Meter, ZoneInfo]], progress: Progress = _silent) -> Aggregated:
     """Merge what came since into the rollups of each (meter, organization's zone)."""
     return _each(store, meters, progress, _aggregate)
 
 
-def rebuild(store: EventStore, meters: Iterable[tuple[Meter, ZoneInfo]], progress: Progress = lambda done, all: None) -> Aggregated:
+def rebuild(store: EventStore, meters: Iterable[tuple[Meter, ZoneInfo]], progress: Progress = _silent) -> Aggregated:
     """Compute all rollups again from the events. Periods whose events retention has removed keep what they hold."""
 
     def one(write: Writer, sql: MeterSql, home: ZoneInfo) -> tuple[int, dict[str, int]]:
@@ -97,12 +101,12 @@ _Step = Callable[[Writer, MeterSql, ZoneInfo], tuple[int, dict[str, int]]]
 def _each(store: EventStore, meters: Iterable[tuple[Meter, ZoneInfo]], progress: Progress, step: _Step) -> Aggregated:
     """Run a step for each meter that can be rolled up, each in a transaction of its own."""
     able = [(meter, home) for meter, home in meters if meter.rule.merges]
-    merged, periods = 0, dict.fromkeys(GRAINS, 0)
+    merged, periods = 0, _no_periods()
     for done, (meter, home) in enumerate(able):
         with store.writing() as write:
             events_merged, written = step(write, MeterSql(meter, store.expressions), home)
         merged += events_merged
-        periods = {grain: periods[grain] + written[grain] for grain in GRAINS}
+        periods = {grain: count + written[grain] for grain, count in periods.items()}
         progress(done + 1, len(able))
     return Aggregated(len(able), merged, periods)
 
@@ -110,9 +114,9 @@ def _each(store: EventStore, meters: Iterable[tuple[Meter, ZoneInfo]], progress:
 def _aggregate(write: Writer, sql: MeterSql, home: ZoneInfo) -> tuple[int, dict[str, int]]:
     through, settled = state_of(write, sql.meter)[0], write.settled()
     if settled <= through:
-        return 0, dict.fromkeys(GRAINS, 0)
+        return 0, _no_periods()
     counted = _stage(write, sql, f"seq > {through} AND seq <= {settled}")
-    written = {grain: _merge(write, sql, grain, home, _EVERYTHING) if counted else 0 for grain in GRAINS}
+    written: dict[str, int] = {grain: _merge(write, sql, grain, home, _EVERYTHING) if counted else 0 for grain in GRAINS}
     write.run("DELETE FROM rollup_state WHERE organization = $organization AND meter = $meter", _named(sql))
     write.run(
         "INSERT INTO rollup_state (organization, meter, through) VALUES ($organization, $meter, $through)",
@@ -126,7 +130,7 @@ def _recompute(write: Writer, sql: MeterSql, home: ZoneInfo, span: Span) -> dict
     through = state_of(write, sql.meter)[0]
     hours = Span(times.floor(span.start, "hour", UTC), times.ceil(span.end, "hour", UTC))
     _stage(write, sql, f"seq <= {through} AND time >= {hours.start} AND time < {hours.end}")
-    written = {}
+    written: dict[str, int] = {}
     for grain in GRAINS:
         whole = hours if grain == "hour" else span
         for table in (f"rollup_{grain}", f"rollup_{grain}_subject"):
@@ -188,6 +192,10 @@ def _merge(write: Writer, sql: MeterSql, grain: times.Window, home: ZoneInfo, sp
             params,
         )
     return len(kept)
+
+
+def _no_periods() -> dict[str, int]:
+    return dict.fromkeys(GRAINS, 0)
 
 
 def _typed(partials: str) -> str:

@@ -49,7 +49,7 @@ class DirectoryLock:
 def read_holder(directory: Path) -> dict[str, Any]:
     """What the holder wrote of itself, or nothing where nobody holds the directory."""
     try:
-        with open(directory / NAME, "rb") as file:
+        with (directory / NAME).open("rb") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:

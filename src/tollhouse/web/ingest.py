@@ -8,7 +8,6 @@ import zlib
 from typing import Any
 
 import zstandard
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.types import Message, Receive, Scope, Send
 
@@ -55,7 +54,9 @@ class IngestRoute:
 
     async def _take(self, headers: Headers, receive: Receive) -> dict[str, Any]:
         guard = self._parts.guard
-        caller = guard.remembered(headers) or await run_in_threadpool(guard.caller, headers)
+        caller = guard.remembered(headers)
+        if caller is None:  # a look-up in the records may block
+            caller = await asyncio.to_thread(guard.caller, headers)
         caller.require("events:write")
         body = await _read(headers, receive, self._parts.limits.body_bytes)
         now = times.micros(self._parts.clock())

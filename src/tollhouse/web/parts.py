@@ -9,7 +9,7 @@ from fastapi import Depends, Request
 
 from tollhouse import metering
 from tollhouse.billing import DefaultRates, DiscountTable
-from tollhouse.events import EventLimits, Ingest
+from tollhouse.events import EventLimits, Ingest, Promotion
 from tollhouse.metering import Retention
 from tollhouse.store.events import EventStore
 from tollhouse.store.records import Records
@@ -42,9 +42,9 @@ class Parts:
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def __post_init__(self) -> None:
-        self._promoted: dict[str, dict[str, metering.Promotion]] = {}
+        self._promoted: dict[str, dict[str, Promotion]] = {}
 
-    def promoted(self, organization: str) -> dict[str, metering.Promotion]:
+    def promoted(self, organization: str) -> dict[str, Promotion]:
         """Which property of each event type is lifted out at ingest, remembered until a meter changes.
 
         Another process may change one too: what is lifted out then is merely slower to read, never wrong.

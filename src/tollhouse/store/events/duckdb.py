@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -139,7 +140,8 @@ class DuckDBEvents(EventStore):
             except duckdb.Error as error:
                 self._recover()
                 raise _translated(error) from error
-            return outcome.tolist()
+            outcomes: list[int] = outcome.tolist()
+            return outcomes
 
     def _check_space(self) -> None:
         """Stop while there still is room for a checkpoint: a full disk then costs requests, never the file."""
@@ -188,7 +190,7 @@ class DuckDBEvents(EventStore):
     def _insert(self, batch: EventBatch, hashes: NDArray[np.uint64], rows: NDArray[np.intp]) -> None:
         every = len(rows) == len(batch)
         chosen = rows.tolist()
-        columns = {
+        columns: dict[str, Any] = {
             name: Array(column if every else [column[at] for at in chosen], type=_TEXT)
             for name in _TEXT_COLUMNS
             for column in (getattr(batch, name),)

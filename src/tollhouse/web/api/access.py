@@ -75,7 +75,7 @@ def revoke_key(parts: Wired, caller: Admin, id: str) -> Response:
 
 
 @router.get("/api/organizations")
-def list_organizations(parts: Wired, caller: Operator) -> Response:
+def list_organizations(parts: Wired, _operator: Operator) -> Response:
     """All organizations; only for the operator."""
     with parts.records.reading() as session:
         found = [

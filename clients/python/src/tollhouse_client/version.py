@@ -1,0 +1,3 @@
+"""The version, which the server sees in `User-Agent`."""
+
+VERSION = "0.1.0"

@@ -1,0 +1,1 @@
+"""Tests that play something through: crashes, full disks, starts and stops."""
