@@ -282,7 +282,7 @@ def _content(type: str, subject: str | None, data: str) -> uuid.UUID:
 
 
 def _text(statement: str) -> pgsql.SQL:
-    return pgsql.SQL(statement)  # type: ignore[arg-type]  # our own DDL, not a literal only because it is joined
+    return pgsql.SQL(statement)
 
 
 def _named(sql: str) -> str:
