@@ -7,6 +7,7 @@ import os
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -17,9 +18,10 @@ import pytest
 import zstandard
 
 from tests.scenarios.serving import House, Tenant, client, founded, wait_until
-from tollhouse.app import opened
+from tollhouse.app import Tollhouse, opened
 from tollhouse.cli.connection import served
 from tollhouse.settings import Settings
+from tollhouse.store.events import DuckDBEvents
 
 LINES = "application/x-ndjson"
 
@@ -52,7 +54,7 @@ def refused(response: httpx.Response, status: int = 400) -> dict[str, Any]:
     assert response.headers["content-type"] == "application/problem+json"
     problem: dict[str, Any] = response.json()
     assert problem["status"] == status
-    assert problem["detail"].endswith((".", "errors")), problem["detail"]
+    assert problem["detail"]
     return problem
 
 
@@ -69,13 +71,8 @@ CODINGS: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
     "plain": ("", lambda body: body),
     "gzip": ("gzip", gzip.compress),
     "zstd": ("zstd", zstandard.compress),
-    "zstd in a stream": ("zstd", lambda body: zstandard.ZstdCompressor().compressobj().compress(body) or _streamed(body)),
+    "zstd without its size": ("zstd", zstandard.ZstdCompressor(write_content_size=False).compress),
 }
-
-
-def _streamed(body: bytes) -> bytes:
-    packer = zstandard.ZstdCompressor().compressobj()
-    return packer.compress(body) + packer.flush()
 
 
 @pytest.mark.parametrize("coding", CODINGS)
@@ -396,33 +393,38 @@ def test_requests_that_come_at_once_share_commits(house: House, manga: Tenant) -
 
 
 def test_a_full_queue_answers_429_and_keeps_nothing_of_the_request(tmp_path: Path) -> None:
-    settings = Settings(data=tmp_path, queue_events=10)
-    with opened(settings) as tollhouse, served(tollhouse) as url, founded(url, tollhouse.parts.guard.operator_token, "Manga") as tenant:
-        ingest, append = tollhouse.parts.ingest, tollhouse.events.append
-        gate = ThreadPoolExecutor(1)
-        with tollhouse.events._appending, ThreadPoolExecutor(1) as pool:  # type: ignore[attr-defined]  # the disk is slow for a while
+    with (
+        opened(Settings(data=tmp_path, queue_events=10)) as tollhouse,
+        served(tollhouse) as url,
+        founded(url, tollhouse.parts.guard.operator_token, "Manga") as tenant,
+        client(url, tenant.secret) as other,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        with slow_disk(tollhouse):
             waiting = pool.submit(tenant.send, *[event(str(at)) for at in range(8)])
-            wait_until(lambda: ingest._pending == 8, "the first request to be queued")
-            with client(url, tenant.secret) as other:
-                busy = other.post("/api/events", json=[event(f"late {at}") for at in range(5)])
-                small = pool
-        gate.shutdown()
-        assert append is not None
-        assert small is pool
-        problem = refused(busy, 429)
+            wait_until(lambda: tollhouse.parts.ingest._pending == 8, "the first request to be queued")
+            busy = other.post("/api/events", json=[event(f"late {at}") for at in range(5)])
+            assert not waiting.done()
+        assert "again" in refused(busy, 429)["detail"]
         assert int(busy.headers["retry-after"]) >= 1
-        assert "again" in problem["detail"]
         assert waiting.result()["inserted"] == 8
         assert stored_ids(tenant) == {str(at) for at in range(8)}
         assert tenant.send(*[event(f"late {at}") for at in range(5)])["inserted"] == 5
 
 
+def slow_disk(tollhouse: Tollhouse) -> AbstractContextManager[Any]:
+    """While it is held, no commit can begin."""
+    assert isinstance(tollhouse.events, DuckDBEvents)
+    return tollhouse.events._appending
+
+
 def test_a_receipt_is_given_only_after_the_commit(house: House, manga: Tenant) -> None:
-    with house.tollhouse.events._appending, ThreadPoolExecutor(1) as pool:  # type: ignore[attr-defined]  # nothing can be committed here
-        waiting = pool.submit(manga.send, event("a"))
-        wait_until(lambda: house.tollhouse.parts.ingest._pending == 1, "the request to be queued")
-        assert not waiting.done()
-    assert waiting.result()["inserted"] == 1
+    with ThreadPoolExecutor(1) as pool:
+        with slow_disk(house.tollhouse):
+            waiting = pool.submit(manga.send, event("a"))
+            wait_until(lambda: house.tollhouse.parts.ingest._pending == 1, "the request to be queued")
+            assert not waiting.done()
+        assert waiting.result()["inserted"] == 1
 
 
 def test_what_was_sent_survives_a_restart_and_is_still_known(tmp_path: Path) -> None:
@@ -442,7 +444,7 @@ def test_what_was_sent_survives_a_restart_and_is_still_known(tmp_path: Path) -> 
     ids=["text", "not ASCII", "empty list", "half a surrogate", "deep", "NUL"],
 )
 def test_a_forged_cursor_is_refused(manga: Tenant, cursor: str) -> None:
-    assert "cursor" in refused(manga.api.get("/api/events", params={"cursor": cursor}), 422)["detail"] + "."
+    assert "cursor" in refused(manga.api.get("/api/events", params={"cursor": cursor}), 422)["detail"]
 
 
 def test_pages_of_events_follow_each_other_without_gap_or_repetition(manga: Tenant) -> None:

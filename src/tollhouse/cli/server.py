@@ -77,6 +77,8 @@ def _on_signal(stop: threading.Event) -> None:
 
 def _serve(settings: Settings, with_tasks: bool) -> None:
     log_to_stderr(json_lines=True)
+    # uvicorn raises the signal again once it has drained; it shall end the block below and not the process.
+    _on_signal(threading.Event())
     with ExitStack() as stack:
         listening = stack.enter_context(_listening(settings))
         tollhouse = stack.enter_context(opened(settings))

@@ -2,7 +2,6 @@
 
 import asyncio
 import concurrent.futures
-import os
 import threading
 
 import httpx
@@ -15,7 +14,6 @@ class Bridge(httpx.BaseTransport):
         self._transport = transport
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._process = 0
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send the request and read the whole answer; raises ReadTimeout."""
@@ -30,9 +28,14 @@ class Bridge(httpx.BaseTransport):
     def close(self) -> None:
         """Stop the loop."""
         with self._lock:
-            if self._loop is not None and self._process == os.getpid():
+            if self._loop is not None:
                 self._loop.call_soon_threadsafe(self._loop.stop)
             self._loop = None
+
+    def after_fork(self) -> None:
+        """In a forked child: the loop's thread is gone."""
+        self._lock = threading.Lock()
+        self._loop = None
 
     async def _exchange(self, request: httpx.Request) -> httpx.Response:
         answer = await self._transport.handle_async_request(request)
@@ -44,8 +47,8 @@ class Bridge(httpx.BaseTransport):
 
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         with self._lock:
-            if self._loop is None or self._process != os.getpid():
-                self._loop, self._process = asyncio.new_event_loop(), os.getpid()
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
                 threading.Thread(target=_serve, args=(self._loop,), name="tollhouse-bridge", daemon=True).start()
             return self._loop
 

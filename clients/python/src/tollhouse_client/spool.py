@@ -65,8 +65,8 @@ class Spool:
         self._total = 0
 
     @property
-    def bytes(self) -> int:
-        """The size of all segments, those of other processes included."""
+    def stored(self) -> int:
+        """The bytes of all segments, those of other processes included."""
         return sum(_size(path) for path in self._paths())
 
     def append(self, events: Sequence[bytes]) -> int:
@@ -84,7 +84,9 @@ class Spool:
                     elif segment.size >= SEGMENT_BYTES:
                         self._seal()
                     else:
-                        self._throttle.warn("full", f"The spool {self._directory} is full ({self._bound} bytes); newer events wait in memory.")
+                        self._throttle.warn(
+                            "full", f"The spool {self._directory} is full ({self._bound} bytes); newer events wait in memory."
+                        )
                         break
             except OSError as error:
                 self._throttle.warn("disk", f"The spool {self._directory} cannot be written: {error.strerror}.")
@@ -105,7 +107,7 @@ class Spool:
         with self._lock:
             segment.remove()
             self._claimed = None
-            self._total = self.bytes
+            self._total = self.stored
 
     def close(self) -> None:
         """Bring what was written to disk, and let go of everything."""
@@ -135,7 +137,7 @@ class Spool:
             if _lock(descriptor):
                 break
             os.close(descriptor)  # another process took the empty file for a forgotten one
-        self._total = self.bytes
+        self._total = self.stored
         self._writing = Segment(path, descriptor, 0)
         return self._writing
 
@@ -175,7 +177,12 @@ class Spool:
             if not _lock(descriptor):
                 os.close(descriptor)
                 continue
-            segment = _read(path, descriptor)
+            try:
+                segment = _read(path, descriptor)
+            except OSError as error:
+                os.close(descriptor)
+                self._throttle.warn("unreadable", f"The spool segment {path} cannot be read: {error.strerror}.")
+                continue
             if segment.events or segment.torn:
                 return segment
             segment.remove()
@@ -192,7 +199,7 @@ def _lock(descriptor: int) -> bool:
 
 
 def _read(path: Path, descriptor: int) -> Segment:
-    with open(descriptor, "rb", closefd=False) as file:  # noqa: PTH123  # a descriptor has no path
+    with open(descriptor, "rb", closefd=False) as file:  # a descriptor has no path
         content = file.read()
     *lines, last = content.split(b"\n")
     events, torn = [line for line in lines if line], bool(last)

@@ -1,5 +1,6 @@
 """What became of the events so far."""
 
+import contextlib
 import logging
 import threading
 import time
@@ -44,4 +45,5 @@ class Throttle:
                 self._said[kind] = (last, since + count)
                 return
             self._said[kind] = (now, 0)
-        log.warning("%s", sentence if since + count < 2 else f"{sentence} ({since + count} events since the last time)")
+        with contextlib.suppress(Exception):  # a handler of the app's may raise; what it misses is in the counts
+            log.warning("%s", sentence if since + count < 2 else f"{sentence} ({since + count} events since the last time)")

@@ -27,8 +27,7 @@ class Wire:
         if api_key:
             self._headers["authorization"] = f"Bearer {api_key}"
         self._timeout = timeout
-        both_kinds = isinstance(transport, httpx.BaseTransport)
-        self._transport = Bridge(transport) if isinstance(transport, httpx.AsyncBaseTransport) and not both_kinds else transport
+        self._transport = transport if transport is None or isinstance(transport, httpx.BaseTransport) else Bridge(transport)
         self._lock = threading.Lock()
         self._pool: httpx.Client | None = None
 
@@ -48,6 +47,8 @@ class Wire:
         """In a forked child: leave the connections to the parent."""
         self._lock = threading.Lock()
         self._pool = None
+        if isinstance(self._transport, Bridge):
+            self._transport.after_fork()
 
     def _connections(self) -> httpx.Client:
         with self._lock:

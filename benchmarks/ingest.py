@@ -1,0 +1,132 @@
+"""Ingest over HTTP, and what it costs in memory.
+
+The raw limit is DuckDB itself: columns that lie ready in Arrow's layout, appended to a table of the same shape with a
+commit after each batch. The server does the same after it has received, read, checked, deduplicated and laid out the
+events, on the same two cores as the load generator.
+"""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import numpy as np
+from arro3.core import Array, DataType, Table
+
+from benchmarks import workload
+from benchmarks.load import Seen
+from benchmarks.report import Section, console, millions
+from benchmarks.report import Figure as F
+from benchmarks.server import Server
+from tollhouse.store.events import DuckDBEvents, EventBatch
+
+BATCH = 1000
+_TEXTS = ("organization", "source", "id", "type", "subject", "job", "path", "value", "data", "original")
+_NUMBERS = ("time", "received_at")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one server went through. Memory is in megabytes, times in seconds."""
+
+    stored: int
+    batches: Seen
+    last: Seen
+    singles: Seen
+    idle: float
+    peak: float
+    start_empty: float
+    start_full: float
+    idle_full: float
+
+
+def run(directory: Path, events: int, single_seconds: float) -> Run:
+    """Start a server, fill it over HTTP, ask single events of it, and start it again over what it stored."""
+    data = directory / "data"
+    data.mkdir(parents=True)
+    server = Server(data)
+    try:
+        server.prepare()
+        time.sleep(3)  # what starts in the background counts as idle, too
+        start_empty, idle = server.started, server.megabytes("VmRSS")
+        last_part = min(1_000_000, events // 2)
+        with console.status(f"ingest: {millions(events)} events in batches of {BATCH:,} …"):
+            batches = server.load(1, 16, BATCH, events - last_part, 1800)
+            last = server.load(2, 16, BATCH, last_part, 300)
+        with console.status("ingest: single events …"):
+            singles = server.load(3, 64, 1, 200_000, single_seconds)
+        peak = server.megabytes("VmHWM")
+    finally:
+        server.stop()
+    server = Server(data)
+    try:
+        time.sleep(3)
+        full = server.started, server.megabytes("VmRSS")
+    finally:
+        server.stop()
+    return Run(batches.events + last.events + singles.events, batches, last, singles, idle, peak, start_empty, *full)
+
+
+def speed(ran: Run, directory: Path) -> Section:
+    """The table of rates and latencies."""
+    with console.status("ingest: what DuckDB alone can do …"):
+        raw = {size: raw_append(directory / f"raw-{size}.duckdb", size) for size in (BATCH, 16 * BATCH)}
+    whole = (ran.batches.events + ran.last.events) / (ran.batches.seconds + ran.last.seconds)
+    return Section(
+        f"Ingest over HTTP, {millions(ran.stored)} events stored at the end",
+        "DuckDB alone",
+        [
+            F(f"batches of {BATCH:,}, 16 connections, over all", whole, "events/s", 150_000, raw[BATCH], "more"),
+            F("  the last of them, with the rest stored", ran.last.rate, "events/s", 150_000, raw[BATCH], "more"),
+            F("  the same, beside commits of 16,000", ran.last.rate, "events/s", None, raw[16 * BATCH], "more"),
+            F("  latency, median", ran.last.p50, "ms"),
+            F("  latency, p99 of the last part", ran.last.p99, "ms", 400),
+            F("  latency, p99 of all before", ran.batches.p99, "ms", 400),
+            F("single events, 64 connections", ran.singles.rate, "requests/s", 6000, better="more"),
+            F("  latency, median", ran.singles.p50, "ms"),
+            F("  latency, p99", ran.singles.p99, "ms", 20),
+        ],
+        ["DuckDB alone: ready Arrow columns appended in commits of the same size, nothing received, checked or deduplicated."],
+    )
+
+
+def memory(ran: Run) -> Section:
+    """The table of memory and start-up."""
+    return Section(
+        "Memory and start-up",
+        "empty",
+        [
+            F("resident when idle, just started and empty", ran.idle, "MB", 200),
+            F(f"resident at most while {millions(ran.stored)} events came in", ran.peak, "MB", 600, ran.idle),
+            F("resident when idle, started over them", ran.idle_full, "MB", None, ran.idle),
+            F("start until the first answer, empty", ran.start_empty, "s"),
+            F("start until the first answer, over them", ran.start_full, "s", 2.0, ran.start_empty),
+        ],
+    )
+
+
+def raw_append(path: Path, size: int, most_seconds: float = 5.0) -> float:
+    """Events a second that DuckDB takes in as ready columns, committed `size` at a time."""
+    DuckDBEvents(path).close()  # for a table of the same shape
+    connection = duckdb.connect(str(path), config={"memory_limit": "256MB", "wal_autocheckpoint": "64MB"})
+    ready = [_columns(rows) for rows in workload.batches(0, 20 * size, size, 20 * size)]
+    taken, number = 0.0, 0
+    while taken < most_seconds:
+        connection.register("batch", ready[number % len(ready)])
+        began = time.perf_counter()
+        connection.execute(
+            "INSERT INTO events SELECT organization, source, id, type, subject, time, received_at, 0, hash,"
+            " job, path, CAST(value AS DECIMAL(38, 12)), data, original FROM batch"
+        ).fetchall()
+        taken += time.perf_counter() - began
+        connection.unregister("batch")
+        number += 1
+    connection.close()
+    return number * size / taken
+
+
+def _columns(rows: EventBatch) -> Table:
+    columns = {name: Array(getattr(rows, name), type=DataType.utf8()) for name in _TEXTS}
+    columns |= {name: Array(np.asarray(getattr(rows, name), np.int64)) for name in _NUMBERS}
+    columns["hash"] = Array(np.arange(len(rows), dtype=np.uint64))
+    return Table.from_pydict(columns)
