@@ -162,7 +162,7 @@ def test_without_a_key_every_route_answers_401(house: House, alice: Manga, route
 
 
 @every_closed_route
-@pytest.mark.parametrize("key", ["sk_unknown", "", "local_unknown", "é", "x" * 5000], ids=["unknown", "empty", "operator", "not-ascii", "long"])
+@pytest.mark.parametrize("key", ["sk_unknown", "local_unknown", "é", "x" * 5000], ids=["unknown", "operator", "not-ascii", "long"])
 def test_with_an_unknown_key_every_route_answers_401(house: House, alice: Manga, route: Route, key: str) -> None:
     with client(house.url) as nobody:
         answer = nobody.request(route.method, alice.address(route), headers=[(b"authorization", b"Bearer " + key.encode())])
