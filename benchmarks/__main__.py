@@ -1,6 +1,8 @@
 """`python -m benchmarks`: run the chosen sections and print a table of each."""
 
 import argparse
+import signal
+import sys
 import tempfile
 from pathlib import Path
 
@@ -23,6 +25,7 @@ def main() -> None:
     if unknown := chosen - set(SECTIONS):
         parser.error(f"--only: {', '.join(sorted(unknown))} is none of {', '.join(SECTIONS)}")
     sizes = [1_000_000] if given.quick else [1_000_000, 10_000_000]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds, so that no server is left behind
     with tempfile.TemporaryDirectory(prefix="tollhouse-bench-", dir=given.directory) as directory:
         taken = seconds(lambda: _run(Path(directory), chosen, sizes, given.quick, given.large))
     console.print(f"All of it took {taken / 60:.1f} minutes.", highlight=False)

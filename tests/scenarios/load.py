@@ -66,9 +66,14 @@ class Load:
 
 
 def stored_ids(server: Server) -> list[str]:
-    """The id of every stored event, as the export has it."""
-    with server.client() as api, api.stream("GET", "/api/events/export") as answer:
-        assert answer.status_code == 200
-        lines = answer.iter_lines()
-        assert next(lines).split(",")[2] == "id"
-        return [line.split(",")[2] for line in lines]
+    """The id of every stored event, read page by page."""
+    found: list[str] = []
+    cursor: str | None = None
+    with server.client() as api:
+        while True:
+            answer = api.get("/api/events", params={"limit": 1000} | ({"cursor": cursor} if cursor else {}))
+            assert answer.status_code == 200, answer.text
+            page = answer.json()
+            found += [event["id"] for event in page["events"]]
+            if (cursor := page["next_cursor"]) is None:
+                return found

@@ -7,6 +7,7 @@ alone (`TOLLHOUSE_MIN_FREE_BYTES` above what any disk has), and the test says so
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import httpx
@@ -66,11 +67,14 @@ def test_a_full_disk_answers_507_and_goes_on_when_there_is_room(small_disk: Path
     environment = {"TOLLHOUSE_MIN_FREE_BYTES": str(reserve)}
     with running(data, environment=environment) as server:
         load = fill(server)
-        refused = wait_until(lambda: one if (one := send(server, "no room")).status_code != 200 else None, "another refusal")
+        numbers = count()
+        refused = wait_until(lambda: one if (one := send(server, f"no room {next(numbers)}")).status_code != 200 else None, "another refusal")
         assert refused.status_code == 507, refused.text
         assert "nothing of this request was stored" in refused.json()["detail"]
         ballast.unlink()
-        assert wait_until(lambda: one if (one := send(server, "room again")).status_code == 200 else None, "the disk to be used again").json()
+        assert wait_until(
+            lambda: one if (one := send(server, "room again")).status_code == 200 else None, "the disk to be used again"
+        ).json()
         check_nothing_is_lost(server, load)
         assert server.stop() == 0
     with running(data, environment=environment) as again:

@@ -2,7 +2,9 @@
 
 import signal
 import subprocess
+import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -87,7 +89,7 @@ def test_a_request_that_is_under_way_is_answered_before_the_end(tmp_path: Path) 
     try:
         body_sent, go_on = threading.Event(), threading.Event()
 
-        def slowly() -> "list[bytes]":
+        def slowly() -> Iterator[bytes]:
             yield b'{"id":"slow","type":"page",'
             body_sent.set()
             assert go_on.wait(20)
@@ -106,18 +108,18 @@ def test_a_request_that_is_under_way_is_answered_before_the_end(tmp_path: Path) 
 
 def test_asking_who_holds_a_directory_never_keeps_a_server_from_starting(tmp_path: Path) -> None:
     """A command that looks for a running server and a server that starts may meet."""
-    stop = threading.Event()
-
-    def ask() -> None:
-        while not stop.is_set():
-            read_holder(tmp_path)
-
-    DirectoryLock(tmp_path).release()
-    asking = threading.Thread(target=ask)
-    asking.start()
+    ask = f"from pathlib import Path; from tollhouse.store.lock import read_holder\nwhile True: read_holder(Path({str(tmp_path)!r})) or print(flush=True)"
+    asking = subprocess.Popen([sys.executable, "-c", ask], stdout=subprocess.PIPE)  # noqa: S603
     try:
-        for _ in range(300):
+        DirectoryLock(tmp_path).release()
+        assert asking.stdout is not None
+        assert asking.stdout.readline()
+        drain = threading.Thread(target=asking.stdout.read, daemon=True)
+        drain.start()
+        for _ in range(500):
             DirectoryLock(tmp_path).release()
     finally:
-        stop.set()
-        asking.join()
+        asking.kill()
+        asking.wait()
+        drain.join()
+        asking.stdout.close()

@@ -37,7 +37,7 @@ def _text(value: Any) -> str:  # noqa: PLR0911  # one line a type
     if isinstance(value, float):
         return float.__repr__(value) if math.isfinite(value) else _no_number(value)
     if isinstance(value, Decimal):
-        return str(value) if value.is_finite() else _no_number(value)
+        return _digits(value) if value.is_finite() else _no_number(value)
     if isinstance(value, Mapping):
         return "{" + ",".join(f"{_key(key)}:{_text(member)}" for key, member in value.items()) + "}"
     if isinstance(value, (list, tuple)):
@@ -47,6 +47,11 @@ def _text(value: Any) -> str:  # noqa: PLR0911  # one line a type
     if isinstance(value, UUID):
         return f'"{value}"'
     raise TypeError(f"JSON has no {type(value).__name__}; send numbers, texts, lists and dictionaries")
+
+
+def _digits(value: Decimal) -> str:
+    """All digits, and no others: small fractions plain, and an exponent where zeros would have to be made up."""
+    return format(value, "f") if -40 < value.adjusted() and str(value.as_tuple().exponent).startswith(("-", "0")) else str(value)
 
 
 def _key(key: Any) -> str:

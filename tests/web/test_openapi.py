@@ -1,0 +1,47 @@
+"""What the OpenAPI document promises: schemathesis asks every operation all sorts of things and never gets a 5xx.
+
+Bounded and the same each time: 15 questions an operation of what the document allows and 15 of what it does not.
+"""
+
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, seed, settings
+from schemathesis import Case, GenerationMode
+
+from tests.scenarios.serving import House, client
+
+LEAST_OPERATIONS = 37
+
+
+@pytest.fixture(scope="module")
+def document(house: House) -> dict[str, Any]:
+    with client(house.url) as anybody:
+        answer = anybody.get("/api/openapi.json")
+    described: dict[str, Any] = answer.json()
+    return described
+
+
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["allowed", "not-allowed"])
+def test_no_question_gets_a_5xx(house: House, document: dict[str, Any], mode: GenerationMode, subtests: pytest.Subtests) -> None:
+    asked = 0
+    for found in schemathesis.openapi.from_dict(document).get_all_operations():
+        operation = found.ok()
+        asked += 1
+        with subtests.test(operation.label):
+
+            @seed(20240229)
+            @settings(max_examples=15, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+            @given(case=operation.as_strategy(generation_mode=mode))
+            def ask(case: Case) -> None:
+                check(case)
+
+            def check(case: Case) -> None:
+                answer = case.call(base_url=house.url, headers={"Authorization": f"Bearer {house.operator}"}, timeout=30)
+                assert answer.status_code < 500, f"{case.as_curl_command()}\n{answer.text}"
+                if answer.status_code >= 400:
+                    assert answer.json()["detail"]
+
+            ask()
+    assert asked >= LEAST_OPERATIONS
