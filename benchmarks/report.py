@@ -9,7 +9,8 @@ from typing import Literal
 from rich.console import Console
 from rich.table import Table
 
-console = Console(width=None)
+_terminal = Console()
+console = _terminal if _terminal.is_terminal else Console(width=150)  # a table in a file is not to be folded
 Better = Literal["more", "less"]
 
 
@@ -30,7 +31,7 @@ class Figure:
         if self.target is None:
             return ""
         met = self.measured >= self.target if self.better == "more" else self.measured <= self.target
-        return "[green]met[/green]" if met else f"[red]missed, {self.measured / self.target:.2f} of it[/red]"
+        return "[green]met[/green]" if met else "[red]missed[/red]"
 
     @property
     def ratio(self) -> str:
@@ -53,7 +54,7 @@ class Section:
     def show(self) -> None:
         """Print it."""
         table = Table(title=self.title, title_justify="left", title_style="bold")
-        table.add_column("what")
+        table.add_column("what", no_wrap=True)
         for heading in ("measured", "target"):
             table.add_column(heading, justify="right")
         table.add_column("")

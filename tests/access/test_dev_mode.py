@@ -31,7 +31,9 @@ def test_a_key_that_is_sent_is_still_checked(dev_server: Server) -> None:
 
 
 @pytest.mark.parametrize(("method", "path"), PATHS)
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:3000", "localhost.evil.example", "127.0.0.1.evil.example", "192.168.0.7:3000", "[::2]:3000"])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:3000", "localhost.evil.example", "127.0.0.1.evil.example", "192.168.0.7:3000", "[::2]:3000"]
+)
 def test_a_foreign_host_name_is_refused(dev_server: Server, method: str, path: str, host: str) -> None:
     """A name that was rebound to 127.0.0.1 reaches the server, but under its own name."""
     answer = ask(dev_server, method, path, {"host": host})
@@ -41,7 +43,14 @@ def test_a_foreign_host_name_is_refused(dev_server: Server, method: str, path: s
 @pytest.mark.parametrize(("method", "path"), PATHS)
 @pytest.mark.parametrize(
     "origin",
-    ["https://evil.example", "http://evil.example", "http://localhost.evil.example", "http://127.0.0.1.evil.example:3000", "http://localhost@evil.example", "null"],
+    [
+        "https://evil.example",
+        "http://evil.example",
+        "http://localhost.evil.example",
+        "http://127.0.0.1.evil.example:3000",
+        "http://localhost@evil.example",
+        "null",
+    ],
 )
 def test_a_page_from_elsewhere_is_refused(dev_server: Server, method: str, path: str, origin: str) -> None:
     answer = ask(dev_server, method, path, {"origin": origin})
@@ -68,7 +77,7 @@ def test_a_server_with_keys_does_not_mind_its_name(server: Server) -> None:
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "manga.example"])  # noqa: S104  # refused is what they must be
 def test_dev_does_not_listen_to_other_machines(tmp_path: Path, host: str) -> None:
     command = [*COMMAND, "up", "--dev", "--host", host, "--port", "0", "--data", str(tmp_path / "data")]
-    ended = subprocess.run(command, capture_output=True, text=True, env=surroundings(home=tmp_path), cwd=tmp_path, timeout=30, check=False)  # noqa: S603
+    ended = subprocess.run(command, capture_output=True, text=True, env=surroundings(home=tmp_path), cwd=tmp_path, timeout=30, check=False)
     assert ended.returncode == 2
     assert ended.stdout == ""
     (sentence,) = ended.stderr.splitlines()

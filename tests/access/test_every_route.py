@@ -101,7 +101,12 @@ class Manga:
 
     def address(self, route: Route) -> str:
         """The route's path with the names of Manga's things."""
-        names = {"slug": MANGA_METER, "job_id": MANGA_JOB, "user_id": MANGA_CUSTOMER, "id": self.key if route.names == "key" else self.price}
+        names = {
+            "slug": MANGA_METER,
+            "job_id": MANGA_JOB,
+            "user_id": MANGA_CUSTOMER,
+            "id": self.key if route.names == "key" else self.price,
+        }
         return route.path.format_map(names)
 
 
@@ -236,7 +241,7 @@ def test_a_foreign_key_finds_nothing_of_another_organization(alice: Manga, bob: 
     address, params = alice.address(route), dict(route.params)
     if by == "id" and route.names == "meter":
         address = address.replace(MANGA_METER, alice.meter)
-        params = {name: alice.meter for name in params}
+        params = dict.fromkeys(params, alice.meter)
     answer = bob.api.request(route.method, address, params=params, json=route.body)
     assert answer.status_code == 404, answer.text
     leaked = [secret for secret in alice.secrets if secret in answer.text and secret not in f"{address}{params}{route.body}"]
@@ -260,7 +265,9 @@ def test_a_foreign_key_sees_a_customer_of_that_name_with_nothing_used(alice: Man
     ours = alice.tenant.api.get(path, params=OF_CAROL).json()
     theirs = bob.api.get(path, params=OF_CAROL).json()
     assert ours != theirs
-    used = theirs.get("bytes_processed", 0) or theirs.get("gross", 0) or sum(day["bytes_processed"] for day in theirs.get("daily_usage", []))
+    used = (
+        theirs.get("bytes_processed", 0) or theirs.get("gross", 0) or sum(day["bytes_processed"] for day in theirs.get("daily_usage", []))
+    )
     assert used == 0
 
 

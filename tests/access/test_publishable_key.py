@@ -1,7 +1,6 @@
 """Publishable keys: they lie open in web pages, so they are held to their origins and to a rate."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 

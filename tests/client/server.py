@@ -80,6 +80,11 @@ class EventServer:
         with self.changed:
             assert self.changed.wait_for(condition, timeout), f"{len(self.events)} events in {len(self.posts)} posts"
 
+    def wait_for_another_post(self) -> None:
+        """Until one more request has arrived."""
+        posts = len(self.posts)
+        self.wait(lambda: len(self.posts) > posts)
+
     def take(self, body: bytes, headers: dict[str, str]) -> Answer:
         """One request."""
         try:
@@ -108,7 +113,7 @@ class EventServer:
         if len(rejected) == len(events):
             return problem(400, errors=rejected)
         good = [event for event in events if not self.rejects(event)]
-        new = [event for event in good if event["id"] not in self.events]
+        new = [event for id, event in {event["id"]: event for event in reversed(good)}.items() if id not in self.events][::-1]
         self.events.update({event["id"]: event for event in new})
         self.duplicates += len(good) - len(new)
         return 200, {}, {"inserted": len(new), "duplicates": len(good) - len(new), "rejected": rejected}
@@ -148,7 +153,7 @@ def _handler_of(server: EventServer) -> type[BaseHTTPRequestHandler]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
             status, headers, said = server.take(body, {name.lower(): text for name, text in self.headers.items()})
-            content = json.dumps(said).encode()
+            content = b"" if status == 204 else json.dumps(said).encode()
             try:
                 self.send_response(status)
                 for name, text in {**headers, "content-length": str(len(content))}.items():

@@ -47,5 +47,5 @@ def test_times_and_uuids_become_texts() -> None:
 
 @pytest.mark.parametrize("text", [b"NaN", b"Infinity", b"[1", b"\xff"])
 def test_what_is_no_json_is_not_read(text: bytes) -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"Expecting|not a JSON number|decode|delimiter"):
         decode(text)

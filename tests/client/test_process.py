@@ -1,6 +1,5 @@
 """The client at the end of a process and across a fork, in real processes."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -136,4 +135,4 @@ client.close(0.1)
     server.flow()
     assert make().flush()
     assert sorted(server.events) == ["child", "parent"]
-    assert os.listdir(spool) == []
+    assert list(spool.iterdir()) == []

@@ -80,7 +80,7 @@ def test_fractions_are_read_as_decimals(reader: Client, recorder: Recorder) -> N
 def test_error_says_what_the_server_said(reader: Client, recorder: Recorder) -> None:
     faults = [{"field": "slug", "detail": "taken"}]
     recorder.status, recorder.content = 409, json.dumps({"title": "No.", "detail": "slug: taken", "errors": faults}).encode()
-    with pytest.raises(TollhouseError, match="409 No. slug: taken") as raised:
+    with pytest.raises(TollhouseError, match=r"409 No\. slug: taken") as raised:
         reader.create_meter("tokens", "tokens")
     assert (raised.value.status, raised.value.title, raised.value.detail, raised.value.errors) == (409, "No.", "slug: taken", tuple(faults))
 

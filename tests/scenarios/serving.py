@@ -68,7 +68,7 @@ class Server:
         """Start a server and return when it has greeted."""
         data.parent.mkdir(parents=True, exist_ok=True)
         command = [*COMMAND, "up", "--port", str(port), "--data", str(data), *options]
-        process = subprocess.Popen(  # noqa: S603  # our own command
+        process = subprocess.Popen(  # our own command
             command,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -11,7 +11,7 @@ from tests.scenarios.serving import Server
 
 def play(tmp_path: Path, rounds: int) -> None:
     """Each round starts the server on what the last kill left, checks it, loads it, and kills it at some moment."""
-    chance = random.Random(20240229)  # noqa: S311  # moments, not secrets
+    chance = random.Random(20240229)  # moments, not secrets
     data = tmp_path / "data"
     acknowledged: set[str] = set()
     sent: set[str] = set()

@@ -25,7 +25,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path | None]:
     where = tmp_path / "disk"
     where.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(where)]
-    mounted = subprocess.run(mount, capture_output=True, check=False)  # noqa: S603
+    mounted = subprocess.run(mount, capture_output=True, check=False)
     if mounted.returncode:
         sys.stderr.write(f"\nno tmpfs here ({mounted.stderr.decode().strip()}): the full disk is played with the reserve alone\n")
         yield None
@@ -33,7 +33,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path | None]:
     try:
         yield where
     finally:
-        subprocess.run(["umount", "-l", str(where)], check=True)  # noqa: S603, S607
+        subprocess.run(["umount", "-l", str(where)], check=True)
 
 
 def fill(server: Server) -> Load:
@@ -68,7 +68,9 @@ def test_a_full_disk_answers_507_and_goes_on_when_there_is_room(small_disk: Path
     with running(data, environment=environment) as server:
         load = fill(server)
         numbers = count()
-        refused = wait_until(lambda: one if (one := send(server, f"no room {next(numbers)}")).status_code != 200 else None, "another refusal")
+        refused = wait_until(
+            lambda: one if (one := send(server, f"no room {next(numbers)}")).status_code != 200 else None, "another refusal"
+        )
         assert refused.status_code == 507, refused.text
         assert "nothing of this request was stored" in refused.json()["detail"]
         ballast.unlink()

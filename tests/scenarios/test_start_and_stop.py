@@ -43,7 +43,7 @@ def test_what_lies_in_the_data_directory_is_for_its_owner_alone(server: Server) 
 @pytest.mark.parametrize("command", ["up", "up --dev"])
 def test_a_second_server_on_one_data_directory_is_refused_with_one_sentence(server: Server, command: str) -> None:
     again = [*COMMAND, *command.split(), "--port", "0", "--data", str(server.data)]
-    ended = subprocess.run(again, capture_output=True, text=True, env=surroundings(), cwd=server.data.parent, timeout=60, check=False)  # noqa: S603
+    ended = subprocess.run(again, capture_output=True, text=True, env=surroundings(), cwd=server.data.parent, timeout=60, check=False)
     assert ended.returncode == 7
     assert ended.stdout == ""
     (sentence,) = ended.stderr.splitlines()
@@ -56,7 +56,7 @@ def test_a_second_server_on_one_data_directory_is_refused_with_one_sentence(serv
 def test_a_port_that_is_taken_is_refused_with_one_sentence(server: Server, tmp_path: Path) -> None:
     port = server.url.rsplit(":", 1)[1]
     again = [*COMMAND, "up", "--port", port, "--data", str(tmp_path / "other")]
-    ended = subprocess.run(again, capture_output=True, text=True, env=surroundings(), cwd=tmp_path, timeout=60, check=False)  # noqa: S603
+    ended = subprocess.run(again, capture_output=True, text=True, env=surroundings(), cwd=tmp_path, timeout=60, check=False)
     assert ended.returncode == 7
     (sentence,) = ended.stderr.splitlines()
     assert port in sentence
@@ -108,18 +108,18 @@ def test_a_request_that_is_under_way_is_answered_before_the_end(tmp_path: Path) 
 
 def test_asking_who_holds_a_directory_never_keeps_a_server_from_starting(tmp_path: Path) -> None:
     """A command that looks for a running server and a server that starts may meet."""
-    ask = f"from pathlib import Path; from tollhouse.store.lock import read_holder\nwhile True: read_holder(Path({str(tmp_path)!r})) or print(flush=True)"
-    asking = subprocess.Popen([sys.executable, "-c", ask], stdout=subprocess.PIPE)  # noqa: S603
+    ask = f"from pathlib import Path; from tollhouse.store.lock import read_holder\nwhile True: print(read_holder(Path({str(tmp_path)!r})))"
+    DirectoryLock(tmp_path).release()
+    asking = subprocess.Popen([sys.executable, "-c", ask], stdout=subprocess.PIPE)
+    assert asking.stdout is not None
+    asking.stdout.readline()
+    reading = threading.Thread(target=asking.stdout.read, daemon=True)
+    reading.start()
     try:
-        DirectoryLock(tmp_path).release()
-        assert asking.stdout is not None
-        assert asking.stdout.readline()
-        drain = threading.Thread(target=asking.stdout.read, daemon=True)
-        drain.start()
-        for _ in range(500):
+        for _ in range(2000):
             DirectoryLock(tmp_path).release()
     finally:
         asking.kill()
         asking.wait()
-        drain.join()
+        reading.join()
         asking.stdout.close()

@@ -122,14 +122,21 @@ def test_numbers_keep_their_digits(manga: Tenant, digits: str) -> None:
 def test_a_sum_of_long_decimals_is_exact(manga: Tenant) -> None:
     made = manga.api.post("/api/meters", json={"slug": "paid", "event_type": "paid", "value_property": "$.amount"})
     assert made.status_code == 201
-    body = "\n".join(f'{{"id":"{at}","type":"paid","data":{{"amount":{amount}}}}}' for at, amount in enumerate(["0.1"] * 10 + ["123456789.000000000001"]))
+    body = "\n".join(
+        f'{{"id":"{at}","type":"paid","data":{{"amount":{amount}}}}}' for at, amount in enumerate(["0.1"] * 10 + ["123456789.000000000001"])
+    )
     assert post(manga, body, LINES).status_code == 200
     (row,) = manga.api.get("/api/meters/paid/query").json(parse_float=Decimal)["data"]
     assert row["value"] == Decimal("123456790.000000000001")
 
 
 def test_attributes_of_a_cloudevent_that_do_not_count_are_accepted(manga: Tenant) -> None:
-    attributes = {"specversion": "1.0", "datacontenttype": "application/json", "dataschema": "https://manga.example/page", "traceparent": "00-1"}
+    attributes = {
+        "specversion": "1.0",
+        "datacontenttype": "application/json",
+        "dataschema": "https://manga.example/page",
+        "traceparent": "00-1",
+    }
     assert post(manga, event("a") | attributes, "application/cloudevents+json").status_code == 200
     assert stored_ids(manga) == {"a"}
 
@@ -350,7 +357,9 @@ def test_the_same_id_of_another_organization_is_another_event(manga: Tenant, bea
 
 
 @pytest.mark.parametrize(
-    "change", [{"data": {"pages": 4}}, {"subject": "dave"}, {"type": "panel"}, {"time": "2024-01-02T00:00:00Z"}], ids=lambda one: next(iter(one))
+    "change",
+    [{"data": {"pages": 4}}, {"subject": "dave"}, {"type": "panel"}, {"time": "2024-01-02T00:00:00Z"}],
+    ids=lambda one: next(iter(one)),
 )
 def test_the_same_id_with_other_content_is_reported_and_the_first_one_stays(manga: Tenant, change: dict[str, Any]) -> None:
     first = event("a", time="2024-01-01T00:00:00Z")
@@ -360,7 +369,9 @@ def test_the_same_id_with_other_content_is_reported_and_the_first_one_stays(mang
     (conflict,) = receipt["conflicts"]
     assert (conflict["index"], conflict["field"]) == (1, "id")
     (kept,) = [one for one in stored(manga) if one["id"] == "a"]
-    assert {name: kept[name] for name in ("type", "subject", "data", "time")} == {name: first[name] for name in ("type", "subject", "data", "time")}
+    assert {name: kept[name] for name in ("type", "subject", "data", "time")} == {
+        name: first[name] for name in ("type", "subject", "data", "time")
+    }
 
 
 def test_a_conflict_inside_one_batch_names_the_place_in_the_request(manga: Tenant) -> None:
@@ -460,7 +471,11 @@ def test_pages_of_events_follow_each_other_without_gap_or_repetition(manga: Tena
 
 
 def test_events_are_found_by_type_subject_source_id_and_time(manga: Tenant) -> None:
-    manga.send(event("a", time="2024-01-01T00:00:00Z"), event("b", subject="dave", time="2024-02-01T00:00:00Z"), event("c", type="panel", source="w"))
+    manga.send(
+        event("a", time="2024-01-01T00:00:00Z"),
+        event("b", subject="dave", time="2024-02-01T00:00:00Z"),
+        event("c", type="panel", source="w"),
+    )
     found = {
         name: {one["id"] for one in stored(manga, **wanted)}
         for name, wanted in {

@@ -94,7 +94,8 @@ def _accept(submission: Submission, event: Incoming, payload: Payload, organizat
     time = now if event.time is None else times.micros(event.time)
     if not times.EARLIEST <= time <= latest:
         until = times.rfc3339(latest // times.SECOND * times.SECOND)
-        raise PayloadFault("time", f"{times.rfc3339(time)} is out of range; send a time from 2000-01-01T00:00:00Z to {until}")
+        given = event.time.isoformat() if event.time else "now"
+        raise PayloadFault("time", f"{given} is out of range; send a time from 2000-01-01T00:00:00Z to {until}")
     if payload.may_hold_nul:
         for name in ("id", "type", "source", "subject"):
             if "\0" in (getattr(event, name) or ""):

@@ -21,6 +21,7 @@ LARGEST_EXPONENT = 300
 
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _LONG_NUMBER = re.compile(rb"[0-9][0-9.]{15}|[0-9][eE][+-]?[0-9]{3}")
+_EXPONENT = re.compile(r"[eE][+-]?[0-9]{5}")  # of five digits and more, even as zeros
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]')
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -155,8 +156,8 @@ def _double_safe(data: str) -> tuple[str, str | None]:
     def queried(value: Any) -> Any:
         nonlocal changed
         if isinstance(value, _Digits):
-            exact = Decimal(value)
-            if exact and abs(exact.adjusted()) > LARGEST_EXPONENT:
+            exact = Decimal(value) if _EXPONENT.search(value) is None else None
+            if exact is None or (exact and abs(exact.adjusted()) > LARGEST_EXPONENT):
                 raise PayloadFault("data", f"the number {value[:40]} is out of range; send at most 300 digits")
             if value.lstrip("-").isdigit() and abs(exact) < 2**63:
                 return int(value)

@@ -7,6 +7,7 @@ holder dies, however it dies, so there is never a stale one to clean up.
 import fcntl
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,7 @@ class DirectoryLock:
     def __init__(self, directory: Path) -> None:
         self.path = directory / NAME
         self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not self._acquire():
             os.close(self._file)
             holder = read_holder(directory)
             who = f"process {holder['pid']}" if "pid" in holder else "another process"
@@ -31,8 +30,19 @@ class DirectoryLock:
             raise AlreadyRunning(
                 f"The data directory {directory} is in use by {who}{where}; "
                 "stop that one first, or give this one another directory with --data."
-            ) from None
+            )
         self.describe({"pid": os.getpid()})
+
+    def _acquire(self) -> bool:
+        """Take the lock; a reader of who holds it has it for an instant too, so one refusal is not the answer."""
+        for _ in range(25):
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                time.sleep(0.02)
+            else:
+                return True
+        return False
 
     def describe(self, holder: dict[str, Any]) -> None:
         """Write into the lock file who holds it, for a second process to read."""

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
 from starlette.datastructures import Headers
@@ -20,7 +21,6 @@ from tollhouse.kit.errors import Busy, Forbidden, NotFound, Unauthenticated, Unp
 from tollhouse.store.records import Records
 
 REMEMBER = 5.0
-_LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
 
 
 @dataclass
@@ -92,12 +92,21 @@ def _secret(headers: Headers) -> str:
 
 
 def _refuse_foreign_pages(headers: Headers) -> None:
-    """In development no key stands between a web page elsewhere and this server, so the page's origin has to."""
-    host = headers.get("host", "").rsplit(":", 1)[0] if not headers.get("host", "").endswith("]") else headers["host"]
+    """In development no key stands between a web page elsewhere and this server, so the page's origin has to.
+
+    The host is checked too: a page elsewhere can make its own name point to this machine (DNS rebinding).
+    """
     origin = headers.get("origin")
-    foreign = origin is not None and not any(origin.startswith(f"http://{name}") for name in _LOOPBACK)
-    if host not in _LOOPBACK or foreign or headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+    local = _is_local(f"//{headers.get('host', '')}") and (origin is None or _is_local(origin))
+    if not local or headers.get("sec-fetch-site") in ("cross-site", "same-site"):
         raise Forbidden("In development Tollhouse answers only requests from this machine; use a key instead.")
+
+
+def _is_local(address: str) -> bool:
+    try:
+        return urlsplit(address).hostname in ("127.0.0.1", "localhost", "::1")
+    except ValueError:
+        return False
 
 
 def guard_of(connection: HTTPConnection) -> Guard:

@@ -51,7 +51,7 @@ def _text(value: Any) -> str:  # noqa: PLR0911  # one line a type
 
 def _digits(value: Decimal) -> str:
     """All digits, and no others: small fractions plain, and an exponent where zeros would have to be made up."""
-    return format(value, "f") if -40 < value.adjusted() and str(value.as_tuple().exponent).startswith(("-", "0")) else str(value)
+    return format(value, "f") if value.adjusted() > -40 and str(value.as_tuple().exponent).startswith(("-", "0")) else str(value)
 
 
 def _key(key: Any) -> str:

@@ -66,6 +66,7 @@ class Sender:
         self._failed_attempts = 0
         self._flushing = 0
         self._stopped = False
+        self._handed_over = False
         self._spool_empty = self._spool is None
         self._spills = 0
         self._replay_next = True
@@ -145,6 +146,7 @@ class Sender:
             if thread is not None and thread is not threading.current_thread():
                 thread.join(max(0.1, deadline - time.monotonic()))
         with self._changed:
+            self._handed_over = True  # a request that is answered from now on comes too late
             held = [event for piece in self._held for event in piece] if self._segment is None else []
             left = [*held, *self._spilling, *self._queue.take_all()]
             self._held.clear()
@@ -244,7 +246,7 @@ class Sender:
             piece = self._held[0]
         verdict = verdict_on(lambda: self._post(b"[" + b",".join(piece) + b"]"), len(piece))
         with self._changed:
-            if self._stopped:
+            if self._handed_over:
                 return
             rejected = self._apply(verdict, piece)
         self._report(verdict, rejected, piece)
@@ -301,14 +303,14 @@ class Sender:
         events = [event for piece in tuple(self._held) for event in piece]
         kept = self._spool.append(events)
         with self._changed:
-            if not self._stopped and kept:
+            if not self._handed_over and kept:
                 self._held = deque([events[kept:]] if kept < len(events) else [])
                 self._note_spill()
 
     def _let_go(self) -> None:
         """Delete the segment whose events are all settled."""
         with self._changed:
-            segment = self._segment if not self._held and not self._stopped else None
+            segment = self._segment if not self._held and not self._handed_over else None
         if segment is not None and self._spool is not None:
             self._spool.settled(segment)
             with self._changed:
@@ -326,8 +328,7 @@ class Sender:
                 events = self._spilling = self._queue.take_all()
             kept = self._spool.append(events)
             with self._changed:
-                if self._stopped:
-                    self._spilling = events[kept:]
+                if self._handed_over:
                     return
                 self._spilling = []
                 if kept < len(events):
@@ -341,7 +342,8 @@ class Sender:
         pause = max(0.0, self._spill_after - time.monotonic())
         if len(self._queue) >= self._spill_at:
             return pause
-        if not self._pace.failures or not self._queue:
+        older_held = bool(self._held) and self._segment is None  # goes to disk first, so that the order is kept
+        if not self._pace.failures or not self._queue or older_held:
             return None
         return max(pause, 0.0 if len(self._queue) >= self._batch else self._limits.batch_seconds - self._queue.age)
 
