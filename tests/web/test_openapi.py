@@ -13,6 +13,7 @@ from schemathesis import Case, GenerationMode
 from tests.scenarios.serving import House, client
 
 LEAST_OPERATIONS = 37
+TOO_LONG = b"Invalid HTTP request received."  # the HTTP parser's own words, for an address of more than 64 KB
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def test_no_question_gets_a_5xx(house: House, document: dict[str, Any], mode: Ge
             def check(case: Case[Any]) -> None:
                 answer = case.call(base_url=house.url, headers={"Authorization": f"Bearer {house.operator}"}, timeout=30)
                 assert answer.status_code < 500, f"{case.as_curl_command()}\n{answer.text}"
-                if answer.status_code >= 400:
+                if answer.status_code >= 400 and answer.content != TOO_LONG:
                     assert answer.content.startswith(b"{"), f"{case.as_curl_command()}\n{answer.status_code} {answer.headers} {answer.text}"
                     assert answer.json()["detail"]
 

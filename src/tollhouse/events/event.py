@@ -135,11 +135,15 @@ def _decode(body: bytes, content_type: str) -> tuple[Places, list[Fault]]:
             return list(enumerate(_many.decode(text))), []
         return [(0, _one.decode(text))], []
     except msgspec.ValidationError:
-        return _separately(_raws.decode(text) if text.startswith(b"[") else [text])
+        pass  # then each by itself
     except (msgspec.DecodeError, RecursionError) as error:
         lines = _lines(text)
         if text.startswith(b"{") and len(lines) > 1 and "json" not in content_type:
             return _separately(lines)
+        raise BadInput(f"The body is no JSON: {_said(error)}.") from None
+    try:
+        return _separately(_raws.decode(text) if text.startswith(b"[") else [text])
+    except (msgspec.DecodeError, RecursionError) as error:
         raise BadInput(f"The body is no JSON: {_said(error)}.") from None
 
 

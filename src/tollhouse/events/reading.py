@@ -1,7 +1,6 @@
 """Reading events back: the newest ones page by page, one job's, and all of them as CSV."""
 
 import base64
-import binascii
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -100,8 +99,9 @@ def _read_cursor(cursor: str) -> tuple[int, str, str]:
         time, source, id = json.loads(base64.urlsafe_b64decode(cursor.encode()))
         if not (isinstance(time, int) and isinstance(source, str) and isinstance(id, str)):
             raise ValueError
+        (source + id).encode()
         if "\0" in source + id or not 0 <= time < 2**63:
             raise ValueError
-    except (ValueError, TypeError, binascii.Error):
+    except (ValueError, TypeError, RecursionError):
         raise Unprocessable("cursor: this is not a cursor of a page before; leave it out to start at the newest event") from None
     return time, source, id

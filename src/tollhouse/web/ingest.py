@@ -118,23 +118,40 @@ async def _read(headers: Headers, receive: Receive, most: int) -> bytes:
 
 def _unpacked(body: bytes, encoding: str, most: int) -> bytes:
     """The body without its compression, up to `most` bytes: what unpacks to more is refused before it is unpacked."""
-    try:
-        if encoding in ("gzip", "x-gzip"):
-            unpacker = zlib.decompressobj(wbits=31)
-            content = unpacker.decompress(body, most + 1)
-            whole = unpacker.eof
-        elif encoding == "zstd":
-            reader = zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(body, read_across_frames=True)
-            content, whole = reader.read(most + 1), True
-        else:
-            raise BadInput(f"content-encoding: {encoding[:40]!r} is not known; send gzip, zstd or none.")
-    except (zlib.error, zstandard.ZstdError):
-        raise BadInput(f"The body is no {encoding}; it may have been cut off. Nothing was stored.") from None
-    if len(content) > most:
-        raise TooLarge(f"The body unpacks to more than {most} bytes; send the events in parts.")
-    if not whole:
-        raise BadInput(f"The body is no {encoding}; it may have been cut off. Nothing was stored.")
-    return content
+    part = {"gzip": _gzip_part, "x-gzip": _gzip_part, "zstd": _zstd_part}.get(encoding)
+    if part is None:
+        raise BadInput(f"content-encoding: {encoding[:40]!r} is not known; send gzip, zstd or none.")
+    content, rest = bytearray(), body
+    while rest:  # both formats allow one part behind the other
+        try:
+            rest = part(rest, content, most)
+        except (zlib.error, zstandard.ZstdError, EOFError):
+            raise BadInput(f"The body is no {encoding}; it may have been cut off. Nothing was stored.") from None
+        if len(content) > most:
+            raise TooLarge(f"The body unpacks to more than {most} bytes; send the events in parts.")
+    return bytes(content)
+
+
+def _gzip_part(packed: bytes, content: bytearray, most: int) -> bytes:
+    """Unpack one gzip member onto `content` and return what is behind it; raises EOFError where it is cut off."""
+    unpacker = zlib.decompressobj(wbits=31)
+    content += unpacker.decompress(packed, most + 1 - len(content))
+    if not unpacker.eof and len(content) <= most:
+        raise EOFError
+    return unpacker.unused_data
+
+
+def _zstd_part(packed: bytes, content: bytearray, most: int) -> bytes:
+    """Unpack one zstd frame onto `content` and return what is behind it; raises EOFError where it is cut off."""
+    unpacker = zstandard.ZstdDecompressor(max_window_size=1 << 27).decompressobj()
+    # A block of a few bytes unpacks to 128 KiB at most, so small bites keep a bomb small.
+    for at in range(0, len(packed), 256):
+        content += unpacker.decompress(packed[at : at + 256])
+        if unpacker.eof:
+            return unpacker.unused_data + packed[at + 256 :]
+        if len(content) > most:
+            return b""
+    raise EOFError
 
 
 def _cors(headers: Headers) -> list[tuple[bytes, bytes]]:
