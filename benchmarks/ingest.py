@@ -15,8 +15,8 @@ from arro3.core import Array, DataType, Table
 
 from benchmarks import workload
 from benchmarks.load import Seen
-from benchmarks.report import Section, console, millions
 from benchmarks.report import Figure as F
+from benchmarks.report import Section, console, millions
 from benchmarks.server import Server
 from tollhouse.store.events import DuckDBEvents, EventBatch
 

@@ -77,7 +77,11 @@ def questions(store: EventStore) -> list[Question]:
         Question("one customer's month by day: raw", usage(RAW_METER, of_one), "customer", one),
         Question("sum by day of one meter: raw", usage(RAW_METER, by_day), "full", daily),
         Question("mean of one meter: raw", usage(MEAN_METER, whole), "full", f"SELECT count(*), sum(value) FROM events WHERE {span}"),
-        Question("count, sum and mean by type, all events", bare(f"SELECT type, count(*), sum(value), avg(value) FROM events WHERE {mine} GROUP BY 1"), "full"),
+        Question(
+            "count, sum and mean by type, all events",
+            bare(f"SELECT type, count(*), sum(value), avg(value) FROM events WHERE {mine} GROUP BY 1"),
+            "full",
+        ),
         Question("p50, p95, p99, all events", bare(f"SELECT {percentiles} FROM events WHERE {mine}"), "full"),
         Question("distinct customers, all events", bare(f"SELECT count(DISTINCT subject) FROM events WHERE {mine}"), "full"),
         Question("distinct values in the JSON of one meter", usage(REGIONS_METER, whole)),

@@ -62,9 +62,7 @@ class Server:
         """Send events from a process of its own; returns what that one saw."""
         orders = Orders(self._key, run, connections, batch, events, most_seconds)
         command = [sys.executable, "-m", "benchmarks.load", self.url]
-        ended = subprocess.run(
-            command, input=msgspec.json.encode(orders), stdout=subprocess.PIPE, check=True, timeout=most_seconds + 120
-        )
+        ended = subprocess.run(command, input=msgspec.json.encode(orders), stdout=subprocess.PIPE, check=True, timeout=most_seconds + 120)
         seen = msgspec.json.decode(ended.stdout, type=Seen)
         if seen.failed:
             raise RuntimeError(f"{seen.failed} requests failed, the last one with: {seen.failure}")

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 import typer
+from typer.main import get_command
+
 from tollhouse.cli.main import app
 from tollhouse.settings import Settings
-from typer.main import get_command
 
 ROOT = Path(__file__).parents[2]
 DOCS = {path.name: path.read_text() for path in (ROOT / "docs").glob("*.md")}

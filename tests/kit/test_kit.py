@@ -46,7 +46,7 @@ def test_a_path_is_read_as_it_is_written(steps: list[str | int]) -> None:
     "text", ["", "$", "a", "$.", "$..a", "$.a[", "$.a[-1]", "$.a b", "$['a']", "$.a; DROP TABLE events", "$." + "a" * 0, "$.a\n"]
 )
 def test_what_is_no_path_is_named(text: str) -> None:
-    with pytest.raises(Unprocessable, match="value_property: .*write it like"):
+    with pytest.raises(Unprocessable, match=r"value_property: .*write it like"):
         JsonPath.parse(text, "value_property")
 
 

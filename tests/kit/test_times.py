@@ -68,7 +68,7 @@ def test_an_instant_is_written_and_read_without_loss(instant: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "yesterday", "2024-01-01T00:00:00", "1999-12-31T23:59:59Z", "2024-13-01", "2024-02-30", "9999-01-01"])
 def test_what_is_no_time_is_named(text: str) -> None:
-    with pytest.raises(Unprocessable, match="start: .*write it like"):
+    with pytest.raises(Unprocessable, match=r"start: .*write it like"):
         times.parse_time(text, "start")
 
 

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
-from tests.metering.test_usage import meter
 
+from tests.metering.test_usage import meter
 from tollhouse.events import EventFilter, EventLimits, parse
 from tollhouse.kit import times
 from tollhouse.kit.errors import Conflict, DetailGone
@@ -31,7 +31,10 @@ def ask(store: EventStore, window: times.Window | None = None, start: datetime |
     return [int(row.value or 0) for row in usage(store, OF, query, UTC_ZONE, times.micros(NOW))]
 
 
-def trimmed(store: EventStore, keep: Retention = Retention()) -> tuple[int, int, int]:
+DEFAULT = Retention()
+
+
+def trimmed(store: EventStore, keep: Retention = DEFAULT) -> tuple[int, int, int]:
     aggregate(store, [(OF, UTC_ZONE)])
     done = trim(store, "manga", UTC_ZONE, [OF], keep, NOW)
     return done.hours, done.days, done.events

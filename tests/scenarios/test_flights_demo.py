@@ -29,14 +29,14 @@ def flights() -> Iterator[dict[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def printed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path, dict[str, str]]]:
+def printed(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path, dict[str, str]]:
     """What the demo printed, and the data directory that it left."""
     data = tmp_path_factory.mktemp("demo") / "data"
     environment = {**os.environ, "HOME": str(data.parent), "TOLLHOUSE_DATA": str(data)}
     command = [sys.executable, "examples/flights/demo.py", "--once", "--port", "0", "--data", str(data)]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
-    yield done.stdout, data, environment
+    return done.stdout, data, environment
 
 
 def told(environment: dict[str, str], *command: str) -> Any:
@@ -73,7 +73,7 @@ def test_one_carriers_bill_is_right_to_the_cent(printed: tuple[str, Path, dict[s
     rounded = {name: amount.quantize(cent, ROUND_HALF_EVEN) for name, amount in lines.items()}
     bill = told(environment, "billing", "bill", "UA", "--period", "2013-07")
     assert {line["meter"]: line["amount"] for line in bill["lines"] if line["amount"]} == rounded
-    gross = sum(rounded.values())
+    gross = sum(rounded.values(), Decimal(0))
     assert (bill["gross"], bill["discount_percent"]) == (gross, 30)
     assert bill["net"] == gross - (gross * 30 / 100).quantize(cent, ROUND_HALF_EVEN)
 

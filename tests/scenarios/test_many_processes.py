@@ -38,9 +38,7 @@ def test_two_web_processes_count_each_event_once_and_a_worker_joins_them(postgre
             stack.enter_context(process("web", tmp_path / name, environment, "--port", "0"))
             places.append(read_holder(tmp_path / name))
         stack.enter_context(process("worker", tmp_path / "worker", environment))
-        events = [
-            {"id": f"e{at}", "type": "compute_seconds", "subject": f"c{at % 7}", "data": {"seconds": 1}} for at in range(2000)
-        ]
+        events = [{"id": f"e{at}", "type": "compute_seconds", "subject": f"c{at % 7}", "data": {"seconds": 1}} for at in range(2000)]
         answers: list[dict[str, Any]] = []
 
         def send(holder: dict[str, Any]) -> None:
