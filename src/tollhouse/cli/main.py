@@ -1,8 +1,11 @@
 """`tollhouse`: one command, with a group of verbs a capability."""
 
+import sys
+
 import typer
 
 from tollhouse import __version__
+from tollhouse.app import log_to_stderr
 from tollhouse.cli import access, billing, events, meters, server, usage
 from tollhouse.cli.output import fail
 from tollhouse.kit.errors import TollhouseError
@@ -30,6 +33,7 @@ for group in (access.keys, access.organizations, events.app, meters.app, meters.
 
 def main() -> None:
     """Run a command; an error is one sentence and its own exit code."""
+    log_to_stderr(json_lines=not sys.stderr.isatty())
     try:
         app()
     except TollhouseError as error:

@@ -12,7 +12,7 @@ import typer
 import uvicorn
 
 from tollhouse import schedule
-from tollhouse.app import FirstKeys, Tollhouse, log_to_stderr, opened, records_address
+from tollhouse.app import FirstKeys, Tollhouse, opened, records_address
 from tollhouse.cli.output import console
 from tollhouse.kit.errors import Unavailable
 from tollhouse.settings import Settings, load
@@ -44,7 +44,6 @@ def worker(data: Data = None) -> None:
     """Run what runs by itself, without a web side; needs PostgreSQL for records and events."""
     settings = load(os.environ, {"data": data})
     _need_shared_stores(settings)
-    log_to_stderr(json_lines=True)
     stop = threading.Event()
     _on_signal(stop)
     with opened(settings) as tollhouse, schedule.running(tollhouse):
@@ -76,7 +75,6 @@ def _on_signal(stop: threading.Event) -> None:
 
 
 def _serve(settings: Settings, with_tasks: bool) -> None:
-    log_to_stderr(json_lines=True)
     # uvicorn raises the signal again once it has drained; it shall end the block below and not the process.
     _on_signal(threading.Event())
     with ExitStack() as stack:

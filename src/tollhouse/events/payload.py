@@ -6,7 +6,7 @@ cannot hold digit for digit is kept as a string in the copy that is queried, and
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -22,6 +22,9 @@ LARGEST_EXPONENT = 300
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _LONG_NUMBER = re.compile(rb"[0-9][0-9.]{15}|[0-9][eE][+-]?[0-9]{3}")
 _EXPONENT = re.compile(r"[eE][+-]?[0-9]{5}")  # of five digits and more, even as zeros
+_EXPONENT_3 = re.compile(rb"0[eE][+-]?000")
+_AS_ZEROS = bytes.maketrans(b"0123456789.", b"0" * 11)
+_SIXTEEN = b"0" * 16
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]')
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -43,11 +46,15 @@ class Promotion:
 
     path: JsonPath
     text: str  # the path as the meters write it into their queries
+    find: Callable[[bytes], bytes | None]  # the JSON text at the path in a payload
 
     @classmethod
     def of(cls, path: JsonPath) -> "Promotion":
         """Promote what this path points at."""
-        return cls(path, str(path))
+        steps = path.steps
+        if len(steps) == 1 and isinstance(steps[0], str):
+            return cls(path, str(path), _member(steps[0]))
+        return cls(path, str(path), lambda data: _raw_at(data, steps))
 
 
 class Kept(NamedTuple):
@@ -66,10 +73,35 @@ class Payload:
     def __init__(self, body: bytes, data_bytes: int, promoted: Mapping[str, Promotion]) -> None:
         self._limit = data_bytes
         self._promoted = promoted
-        self.may_hold_nul = b"\\u0000" in body
-        self._may_hold_surrogates = _SURROGATE.search(body) is not None
-        self._may_hold_long_numbers = _LONG_NUMBER.search(body) is not None
+        escaped = b"\\u" in body
+        self.may_hold_nul = escaped and b"\\u0000" in body
+        self._may_hold_surrogates = escaped and _SURROGATE.search(body) is not None
+        digits = body.translate(_AS_ZEROS)  # a search for sixteen zeros is many times faster than one for sixteen digits
+        self._may_hold_long_numbers = _SIXTEEN in digits or (
+            (b"0e" in digits or b"0E" in digits) and _EXPONENT_3.search(digits) is not None
+        )
         self._may_hold_jobs = b'"job_id"' in body
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing in the body needs a closer look."""
+        return not (self.may_hold_nul or self._may_hold_surrogates or self._may_hold_long_numbers)
+
+    def all_small_and_flat(self, raws: Sequence[bytes]) -> bool:
+        """Whether no payload can be over a limit of size or depth."""
+        limit = self._limit
+        return all(len(raw) <= limit and raw.count(b"{") + raw.count(b"[") <= DEEPEST for raw in raws)
+
+    def promoted_of(self, types: Sequence[str], raws: Sequence[bytes]) -> tuple[list[str | None], list[str | None], list[str | None]]:
+        """Jobs, paths and values of many payloads, as `keep` finds them."""
+        count = len(raws)
+        promotions = [self._promoted.get(type) for type in types] if self._promoted else []
+        jobs = [_job(raw) for raw in raws] if self._may_hold_jobs else [None] * count
+        if not any(promotions):
+            return jobs, [None] * count, [None] * count
+        paths = [None if promotion is None else promotion.text for promotion in promotions]
+        values = [None if promotion is None else _number(promotion.find(raw)) for promotion, raw in zip(promotions, raws, strict=True)]
+        return jobs, paths, values
 
     def keep(self, type: str, raw: msgspec.Raw) -> Kept:
         """Check one payload and lift out what is promoted; raises PayloadFault."""
@@ -81,13 +113,10 @@ class Payload:
         promotion = self._promoted.get(type)
         if promotion is None and not self._may_hold_jobs:
             return Kept(stored, original)
-        job = _scalar(_raw_at(data, ("job_id",))) if self._may_hold_jobs else None
-        if job is not None and len(job) > 255:
-            job = None
+        job = _job(data) if self._may_hold_jobs else None
         if promotion is None:
             return Kept(stored, original, job)
-        found = _scalar(_raw_at(data, promotion.path.steps))
-        return Kept(stored, original, job, promotion.text, None if found is None else money.value_text(found))
+        return Kept(stored, original, job, promotion.text, _number(promotion.find(data)))
 
     def _check(self, data: bytes) -> None:
         if len(data) > self._limit:
@@ -98,6 +127,35 @@ class Payload:
             raise PayloadFault("data", "holds a NUL character, which cannot be stored; leave it out")
         if self._may_hold_surrogates and not _well_formed(data):
             raise PayloadFault("data", "holds half of a surrogate pair, which is no character; send whole characters")
+
+
+def _member(name: str) -> Callable[[bytes], bytes | None]:
+    """A function that finds one member of an object, without making anything of the others."""
+    struct = msgspec.defstruct("Member", [("found", msgspec.Raw, msgspec.Raw())], rename={"found": name}, gc=False)
+    decode = msgspec.json.Decoder(struct).decode
+
+    def find(data: bytes) -> bytes | None:
+        try:
+            return bytes(decode(data).found) or None  # type: ignore[attr-defined]
+        except msgspec.ValidationError:
+            return None
+
+    return find
+
+
+_job_id = _member("job_id")
+
+
+def _job(data: bytes) -> str | None:
+    job = _scalar(_job_id(data))
+    return job if job is None or len(job) <= 255 else None
+
+
+def _number(raw: bytes | None) -> str | None:
+    if raw is not None and raw.isdigit() and len(raw) < 18:  # the common one, without a closer look
+        return raw.decode()
+    text = _scalar(raw)
+    return None if text is None else money.value_text(text)
 
 
 def _depth(data: bytes) -> int:

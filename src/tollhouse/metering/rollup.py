@@ -92,7 +92,7 @@ def note_erasure(session: Session, now: datetime, actor: str, wanted: EventFilte
     named = {spec.name: str(value) for spec in fields(wanted) if (value := getattr(wanted, spec.name)) is not None}
     organization = named.pop("organization")
     subject = wanted.id or wanted.subject or wanted.type or "events"
-    journal.write(session, organization, now, actor, "deleted", "events", subject, count=deleted, **named)
+    journal.write(session, organization, now, actor, "deleted", "events", subject, count=deleted, where=named)
 
 
 _Step = Callable[[Writer, MeterSql, ZoneInfo], tuple[int, dict[str, int]]]

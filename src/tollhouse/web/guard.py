@@ -32,6 +32,7 @@ class Guard:
     dev: bool = False
     publishable_events_per_second: int = 100
     _known: dict[str, tuple[float, Caller]] = field(default_factory=dict)
+    _forgotten: int = 0
     _spent: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def remembered(self, headers: Headers) -> Caller | None:
@@ -50,6 +51,7 @@ class Guard:
         if not secret and self.dev:
             _refuse_foreign_pages(headers)
             return self._operator(headers.get("x-organization"), "dev mode")
+        generation = self._forgotten
         with self.records.reading() as session:
             caller = access.find_caller(session, secret) if secret else None
         if caller is None:
@@ -57,7 +59,8 @@ class Guard:
             raise Unauthenticated(f"{what}; send a valid one as 'Authorization: Bearer sk_…'.")
         if len(self._known) > 10_000:
             self._known.clear()
-        self._known[secret] = (time.monotonic() + REMEMBER, caller)
+        if generation == self._forgotten:  # else it may have been revoked while we looked
+            self._known[secret] = (time.monotonic() + REMEMBER, caller)
         return caller
 
     def _operator(self, organization: str | None, name: str) -> Caller:
@@ -69,6 +72,7 @@ class Guard:
 
     def forget(self) -> None:
         """Look every key up again: one was revoked."""
+        self._forgotten += 1
         self._known.clear()
 
     def admit_publishable(self, caller: Caller, origin: str | None, events: int) -> None:

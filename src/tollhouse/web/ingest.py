@@ -20,6 +20,7 @@ from tollhouse.web.parts import Parts
 
 OPENMETER_PATH = "/api/v1/events"
 _LARGE_BODY = 256 << 10  # parsing one of these would hold up every other request for milliseconds
+_MOST_PARTS = 1000  # of a packed body; each copies what is behind it
 _PREFLIGHT = [
     (b"access-control-allow-methods", b"POST"),
     (b"access-control-allow-headers", b"authorization, content-type, content-encoding, x-api-key"),
@@ -121,13 +122,14 @@ def _unpacked(body: bytes, encoding: str, most: int) -> bytes:
     part = {"gzip": _gzip_part, "x-gzip": _gzip_part, "zstd": _zstd_part}.get(encoding)
     if part is None:
         raise BadInput(f"content-encoding: {encoding[:40]!r} is not known; send gzip, zstd or none.")
-    content, rest = bytearray(), body
+    content, rest, parts = bytearray(), body, 0
     while rest:  # both formats allow one part behind the other
         try:
             rest = part(rest, content, most)
         except (zlib.error, zstandard.ZstdError, EOFError):
             raise BadInput(f"The body is no {encoding}; it may have been cut off. Nothing was stored.") from None
-        if len(content) > most:
+        parts += 1
+        if len(content) > most or parts > _MOST_PARTS:
             raise TooLarge(f"The body unpacks to more than {most} bytes; send the events in parts.")
     return bytes(content)
 
