@@ -1,5 +1,6 @@
 """A section of the report: a table of measured figures, their targets, and the raw limit of the same run beside them."""
 
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -36,7 +37,7 @@ class Figure:
     @property
     def ratio(self) -> str:
         """Measured over raw: a share of the limit for a rate, a multiple of it for a time."""
-        if self.raw is None:
+        if self.raw is None or math.isnan(self.measured):
             return ""
         ratio = self.measured / self.raw
         return f"{ratio:.0%}" if self.better == "more" else f"{ratio:.2f} ×"
@@ -72,6 +73,8 @@ class Section:
 
 
 def _shown(number: float, unit: str) -> str:
+    if math.isnan(number):
+        return "out of memory"
     places = 0 if abs(number) >= 100 else 1 if abs(number) >= 10 else 2
     return f"{number:,.{places}f} {unit}"
 

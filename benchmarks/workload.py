@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from tollhouse.kit import times
+from tollhouse.kit.jsonpath import JsonPath
 from tollhouse.metering import Meter
 from tollhouse.store.events import EventBatch
 
@@ -19,6 +20,7 @@ TYPES = ("api.request", "storage.write", "bandwidth.sent", "compute.run", "datab
 REGIONS = ("eu-west", "eu-north", "us-east", "us-west", "ap-south")
 END = times.micros(datetime.now(UTC)) // times.DAY * times.DAY
 START = END - DAYS * times.DAY
+QUANTITY = str(JsonPath.parse("$.quantity"))  # the number lifted out at ingest, as the meters write its path
 
 
 def batch(first: int, size: int, total: int) -> EventBatch:
@@ -40,7 +42,7 @@ def batch(first: int, size: int, total: int) -> EventBatch:
         received_at=at.tolist(),
         timed=[True] * size,
         job=[None] * size,
-        path=["$.quantity"] * size,
+        path=[QUANTITY] * size,
         value=list(value),
         data=[_data(quantity, where) for quantity, where in zip(value, place, strict=True)],
         original=[None] * size,

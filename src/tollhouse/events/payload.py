@@ -77,19 +77,19 @@ class Payload:
         self.may_hold_nul = escaped and b"\\u0000" in body
         self._may_hold_surrogates = escaped and _SURROGATE.search(body) is not None
         digits = body.translate(_AS_ZEROS)  # a search for sixteen zeros is many times faster than one for sixteen digits
-        self._may_hold_long_numbers = _SIXTEEN in digits or (
-            (b"0e" in digits or b"0E" in digits) and _EXPONENT_3.search(digits) is not None
-        )
+        self._may_hold_long_numbers = _holds_long_number(digits)
         self._may_hold_jobs = b'"job_id"' in body
 
     @property
     def is_plain(self) -> bool:
         """Whether nothing in the body needs a closer look."""
-        return not (self.may_hold_nul or self._may_hold_surrogates or self._may_hold_long_numbers)
+        return not (self.may_hold_nul or self._may_hold_surrogates)
 
     def all_small_and_flat(self, raws: Sequence[bytes]) -> bool:
-        """Whether no payload can be over a limit of size or depth."""
+        """Whether no payload can be over a limit of size or depth, or hold a number that a double cannot."""
         limit = self._limit
+        if self._may_hold_long_numbers and any(_holds_long_number(raw.translate(_AS_ZEROS)) for raw in raws):
+            return False  # ids often have many digits; it is the payloads that count
         return all(len(raw) <= limit and raw.count(b"{") + raw.count(b"[") <= DEEPEST for raw in raws)
 
     def promoted_of(self, types: Sequence[str], raws: Sequence[bytes]) -> tuple[list[str | None], list[str | None], list[str | None]]:
@@ -156,6 +156,11 @@ def _number(raw: bytes | None) -> str | None:
         return raw.decode()
     text = _scalar(raw)
     return None if text is None else money.value_text(text)
+
+
+def _holds_long_number(digits: bytes) -> bool:
+    """Whether text whose digits and dots are all zeros has sixteen of them in a row, or an exponent of three digits."""
+    return _SIXTEEN in digits or ((b"0e" in digits or b"0E" in digits) and _EXPONENT_3.search(digits) is not None)
 
 
 def _depth(data: bytes) -> int:

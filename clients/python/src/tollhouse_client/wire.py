@@ -1,5 +1,6 @@
 """The way to the server: its address, the key, and a pool of connections that is made when it is first needed."""
 
+import ssl
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -22,7 +23,7 @@ class Wire:
             raise ValueError(f"url: {url!r} is not the address of a server; write it like http://127.0.0.1:3000")
         if not (api_key.isascii() and api_key.isprintable()):
             raise ValueError("api_key: it holds characters that no key has; copy it again")
-        self.url = url.rstrip("/")
+        self.url = parts._replace(scheme=parts.scheme.lower()).geturl().rstrip("/")
         self._headers = {"user-agent": f"tollhouse-client/{VERSION}", "accept": "application/json"}
         if api_key:
             self._headers["authorization"] = f"Bearer {api_key}"
@@ -53,5 +54,7 @@ class Wire:
     def _connections(self) -> httpx.Client:
         with self._lock:
             if self._pool is None:
-                self._pool = httpx.Client(headers=self._headers, timeout=self._timeout, transport=self._transport)
+                # Reading the certificates takes a moment; without TLS, a context that trusts nobody does.
+                verify = True if self.url.startswith("https:") else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+                self._pool = httpx.Client(headers=self._headers, timeout=self._timeout, transport=self._transport, verify=verify)
             return self._pool
