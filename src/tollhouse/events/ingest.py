@@ -73,7 +73,7 @@ class Ingest:
     _queue: "queue.SimpleQueue[_Waiting | None]" = field(default_factory=queue.SimpleQueue)
     _pending: int = 0
     _open: bool = False
-    _known: set[tuple[str, str]] = field(default_factory=set)
+    _known: set[tuple[str, str | None]] = field(default_factory=set)
 
     def start(self) -> None:
         """Begin to take events."""
@@ -95,8 +95,8 @@ class Ingest:
         self._pending += len(batch)
         self._queue.put(waiting)
         try:
-            # Shielded: a client that hangs up does not stop a commit that is under way.
-            return await asyncio.shield(waiting.answer)
+            # A client that hangs up cancels its own waiting here, not the commit, which another thread makes.
+            return await waiting.answer
         finally:
             self._pending -= len(batch)
 
@@ -154,12 +154,12 @@ class Ingest:
 
     def _remember_customers(self, batch: EventBatch) -> None:
         """Make customers of new subjects, before the commit: a customer without events harms nobody."""
-        pairs = set(zip(batch.organization, batch.subject, strict=True))
-        new = {(owner, subject) for owner, subject in pairs if subject is not None} - self._known
+        new = set(zip(batch.organization, batch.subject, strict=True)) - self._known
         if not new:
             return
+        named = sorted((owner, subject) for owner, subject in new if subject is not None)
         with self.records.transaction() as session:
-            access.remember(session, self.clock(), sorted(new))
+            access.remember(session, self.clock(), named)
         if len(self._known) > 200_000:
             self._known.clear()
         self._known |= new

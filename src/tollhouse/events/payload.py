@@ -96,7 +96,7 @@ class Payload:
         """Jobs, paths and values of many payloads, as `keep` finds them."""
         count = len(raws)
         promotions = [self._promoted.get(type) for type in types] if self._promoted else []
-        jobs = [_job(raw) for raw in raws] if self._may_hold_jobs else [None] * count
+        jobs: list[str | None] = [_job(raw) for raw in raws] if self._may_hold_jobs else [None] * count
         if not any(promotions):
             return jobs, [None] * count, [None] * count
         paths = [None if promotion is None else promotion.text for promotion in promotions]
@@ -152,8 +152,8 @@ def _job(data: bytes) -> str | None:
 
 
 def _number(raw: bytes | None) -> str | None:
-    if raw is not None and raw.isdigit() and len(raw) < 18:  # the common one, without a closer look
-        return raw.decode()
+    if raw is not None and raw[0] in b"-0123456789":  # a number, and not a string that holds one
+        return money.value_text(raw.decode())
     text = _scalar(raw)
     return None if text is None else money.value_text(text)
 

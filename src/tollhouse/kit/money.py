@@ -49,6 +49,8 @@ def minor_places(currency: str) -> int:
 
 def value_text(raw: str) -> str | None:
     """`raw` if it is a number that can be metered, else None: this is the rule, not a conversion."""
+    if raw.isdecimal() and raw.isascii() and len(raw) < 18:  # the common one
+        return raw
     if _VALUE.fullmatch(raw) is None:
         return None
     if len(raw) < 18 and "e" not in raw and "E" not in raw:
