@@ -42,7 +42,7 @@ class Settings:
     s3_secret_key: str = _setting("", "S3 secret key", "MINIO_SECRET_KEY", secret=True)
     s3_use_ssl: bool = _setting(True, "reach the S3 endpoint over TLS", "MINIO_USE_SSL")
     s3_region: str = _setting("us-east-1", "S3 region")
-    duckdb_memory: str = _setting("256MB", "memory that DuckDB may use for its own buffers")
+    duckdb_memory: str = _setting("192MB", "memory that DuckDB may use for its own buffers")
     min_free_bytes: int = _setting(16 << 20, "answer 507 when less than this is free on the events' disk", least=0)
     max_body_bytes: int = _setting(16 << 20, "largest request body, unpacked", least=1024)
     max_data_bytes: int = _setting(256 << 10, "largest data of one event", least=1)

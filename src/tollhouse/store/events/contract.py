@@ -101,7 +101,7 @@ class Expressions(ABC):
 
     @abstractmethod
     def percentile(self, value: str, fraction: float) -> str:
-        """Aggregate: the exact percentile, interpolated between neighbours."""
+        """Aggregate: the percentile of all values, interpolated between neighbours, as a double: a statistic, not money."""
 
     @abstractmethod
     def iso_time(self, instant: str) -> str:

@@ -86,7 +86,7 @@ class DuckDBExpressions(Expressions):
         return f"arg_max({value}, {mark})"
 
     def percentile(self, value: str, fraction: float) -> str:
-        return f"quantile_cont({value}, {fraction:f})"
+        return f"quantile_cont(({value})::DOUBLE, {fraction:f})"
 
     def iso_time(self, instant: str) -> str:
         return f"strftime(make_timestamp({instant}), '%Y-%m-%dT%H:%M:%S.%fZ')"
@@ -97,7 +97,7 @@ class DuckDBEvents(EventStore):
 
     expressions = DuckDBExpressions()
 
-    def __init__(self, path: Path, memory: str = "256MB", threads: int = 0, reserve_bytes: int = 0) -> None:
+    def __init__(self, path: Path, memory: str = "192MB", threads: int = 0, reserve_bytes: int = 0) -> None:
         self._path = path
         self._reserve_bytes = reserve_bytes
         self._config = {"memory_limit": memory, "wal_autocheckpoint": "64MB", "preserve_insertion_order": "false"}

@@ -52,5 +52,6 @@ class HashIndex:
         run = np.sort(hashes)
         while self._runs and len(self._runs[-1]) <= len(run) * _MERGE_RATIO:
             # A stable sort of two sorted halves is a merge.
-            run = np.sort(np.concatenate((self._runs.pop(), run)), kind="stable")
+            run = np.concatenate((self._runs.pop(), run))
+            run.sort(kind="stable")  # in place: a copy of the largest run would be felt
         self._runs.append(run)
