@@ -8,6 +8,7 @@ events, on the same two cores as the load generator.
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -126,7 +127,7 @@ def raw_append(path: Path, size: int, most_seconds: float = 5.0) -> float:
 
 
 def _columns(rows: EventBatch) -> Table:
-    columns = {name: Array(getattr(rows, name), type=DataType.utf8()) for name in _TEXTS}
+    columns: dict[str, Any] = {name: Array(getattr(rows, name), type=DataType.utf8()) for name in _TEXTS}
     columns |= {name: Array(np.asarray(getattr(rows, name), np.int64)) for name in _NUMBERS}
     columns["hash"] = Array(np.arange(len(rows), dtype=np.uint64))
     return Table.from_pydict(columns)
