@@ -7,9 +7,9 @@ from typing import Any
 
 import duckdb
 import pytest
-from tests.architecture.test_docs import commands
 from typer.testing import CliRunner
 
+from tests.architecture.test_docs import commands
 from tollhouse.cli import backfill
 from tollhouse.cli.connection import Refused
 from tollhouse.cli.main import app
@@ -65,14 +65,15 @@ def test_a_bad_row_is_named_by_its_number_and_stops_nothing(desk: Path) -> None:
 
 def test_strict_stops_at_the_first_bad_row(desk: Path) -> None:
     write_csv(desk / "use.csv", rows(20, bad=(4,)))
-    with pytest.raises(Unprocessable, match="row 4: .*--strict"):
+    with pytest.raises(Unprocessable, match=r"row 4: .*--strict"):
         runner.invoke(app, [*IMPORT, "--strict"], catch_exceptions=False)
 
 
 def test_an_import_that_was_interrupted_goes_on_where_it_was(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backfill, "BATCH", 10)
     write_csv(desk / "use.csv", rows(45))
-    whole, sent = backfill._send, []
+    whole = backfill._send
+    sent: list[Any] = []
 
     def cut_off(*given: Any) -> None:
         if len(sent) == 2:
@@ -90,7 +91,8 @@ def test_an_import_that_was_interrupted_goes_on_where_it_was(desk: Path, monkeyp
 
 
 def test_parquet_and_ndjson_are_read_too(desk: Path) -> None:
-    duckdb.sql("SELECT 'carol' AS who, TIMESTAMPTZ '2024-05-01 00:00:00+00' AS at, 12.50::DECIMAL(9, 2) AS n").write_parquet("use.parquet")
+    row = "SELECT 'carol' AS who, TIMESTAMPTZ '2024-05-01 00:00:00+00' AS at, 12.50::DECIMAL(9, 2) AS n"
+    duckdb.execute(f"COPY ({row}) TO 'use.parquet' (FORMAT parquet)")
     parquet = told(
         "events", "import", "use.parquet", "--format", "parquet", "--type", "use", "--subject", "who", "--time", "at", "--data", "n"
     )
