@@ -42,7 +42,7 @@ def _run(directory: Path, chosen: set[str], sizes: list[int], quick: bool, large
         for section in queries.sections(directory, [*sizes, 100_000_000] if large else sizes):
             section.show()
     if "postgres" in chosen:
-        for section in postgres.sections(sizes, 480.0):
+        for section in postgres.sections([300_000] if quick else sizes, 480.0):
             section.show()
 
 

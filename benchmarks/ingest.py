@@ -19,6 +19,7 @@ from benchmarks.load import Seen
 from benchmarks.report import Figure as F
 from benchmarks.report import Section, console, millions
 from benchmarks.server import Server
+from tollhouse.settings import Settings
 from tollhouse.store.events import DuckDBEvents, EventBatch
 
 BATCH = 1000
@@ -109,7 +110,7 @@ def memory(ran: Run) -> Section:
 def raw_append(path: Path, size: int, most_seconds: float = 5.0) -> float:
     """Events a second that DuckDB takes in as ready columns, committed `size` at a time."""
     DuckDBEvents(path).close()  # for a table of the same shape
-    connection = duckdb.connect(str(path), config={"memory_limit": "256MB", "wal_autocheckpoint": "64MB"})
+    connection = duckdb.connect(str(path), config={"memory_limit": Settings().duckdb_memory, "wal_autocheckpoint": "64MB"})
     ready = [_columns(rows) for rows in workload.batches(0, 20 * size, size, 20 * size)]
     taken, number = 0.0, 0
     while taken < most_seconds:

@@ -6,6 +6,7 @@ from pathlib import Path
 from benchmarks import questions
 from benchmarks.questions import TAIL
 from benchmarks.report import Figure, Section, console, millions, seconds
+from tollhouse.settings import Settings
 from tollhouse.store.events import DuckDBEvents
 
 TARGETS = {
@@ -19,7 +20,7 @@ _BATCH = 100_000
 def sections(directory: Path, sizes: Sequence[int]) -> Iterator[Section]:
     """One table a size, smallest first; each store has the month's events in the order of their time."""
     for total in sizes:
-        store = DuckDBEvents(directory / f"queries-{total}.duckdb", "256MB")
+        store = DuckDBEvents(directory / f"queries-{total}.duckdb", Settings().duckdb_memory)
         try:
             yield _section(store, total)
         finally:

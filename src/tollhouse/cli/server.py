@@ -82,8 +82,7 @@ def _serve(settings: Settings, with_tasks: bool) -> None:
     # The thread that writes events gives up the interpreter lock at each step into the store, and would wait 5 ms for it
     # each time while requests are being read. Measured: twice the events a second.
     sys.setswitchinterval(0.0005)
-    # What is made at start stays, and a batch's thousands of short-lived texts are no garbage to search for.
-    gc.freeze()
+    # A batch's thousands of short-lived texts are no garbage to search for.
     gc.set_threshold(50_000, 20, 20)
     with ExitStack() as stack:
         listening = stack.enter_context(_listening(settings))

@@ -132,7 +132,7 @@ def _accept(submission: Submission, event: Incoming, payload: Payload, organizat
     time = now if event.time is None else times.micros(event.time)
     if not times.EARLIEST <= time <= latest:
         until = times.rfc3339(latest // times.SECOND * times.SECOND)
-        given = event.time.isoformat() if event.time else "now"
+        given = event.time.isoformat().replace("+00:00", "Z") if event.time else "now"
         raise PayloadFault("time", f"{given} is out of range; send a time from 2000-01-01T00:00:00Z to {until}")
     if payload.may_hold_nul:
         for name in ("id", "type", "source", "subject"):
