@@ -68,13 +68,13 @@ def _text(cell: Any) -> str:
     return str(cell)
 
 
-def fail(error: TollhouseError) -> None:
-    """Print the sentence and end with the error's exit code."""
+def fail(error: TollhouseError) -> int:
+    """Print the sentence; returns the error's exit code."""
     sys.stderr.write(f"tollhouse: {error.detail}\n")
     for fault in error.faults[:20]:
         where = f"event {fault.index}: " if fault.index is not None else ""
         sys.stderr.write(f"  {where}{fault.detail}\n")
-    raise SystemExit(error.exit_code)
+    return error.exit_code
 
 
 @contextmanager

@@ -106,6 +106,7 @@ class DuckDBEvents(EventStore):
         self._appending = threading.Lock()
         self._deriving = threading.Lock()
         self._local = threading.local()
+        self._cursors: list[duckdb.DuckDBPyConnection] = []
         self._generation = 0
         self._open()
 
@@ -220,6 +221,7 @@ class DuckDBEvents(EventStore):
         """This thread's own cursor: an unfetched result would block a shared one."""
         if getattr(self._local, "generation", 0) != self._generation:
             self._local.cursor = self._connection.cursor()
+            self._cursors.append(self._local.cursor)
             self._local.generation = self._generation
         cursor: duckdb.DuckDBPyConnection = self._local.cursor
         return cursor
@@ -261,6 +263,9 @@ class DuckDBEvents(EventStore):
 
     def close(self) -> None:
         with self._appending, self._deriving:
+            for cursor in self._cursors:  # one that outlives its thread takes the process down at exit
+                with suppress(duckdb.Error):
+                    cursor.close()
             self._connection.close()
 
 
