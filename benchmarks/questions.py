@@ -62,7 +62,7 @@ def questions(store: EventStore) -> list[Question]:
     span = f"{mine} AND type = 'api.request' AND time >= {month.start} AND time < {month.end}"
     daily = f"SELECT {x.floor_to('time', times.DAY)} AS day, sum(value) FROM events WHERE {span} GROUP BY 1 ORDER BY 1"
     one = f"SELECT {x.floor_to('time', times.DAY)} AS day, sum(value) FROM events WHERE {span} AND subject = '{CUSTOMER}' GROUP BY 1"
-    percentiles = ", ".join(x.percentile("value", fraction) for fraction in _PERCENTILES)
+    percentiles = x.percentiles("value", _PERCENTILES)
 
     def usage(meter: Meter, query: UsageQuery) -> Callable[[], object]:
         return lambda: metering.usage(store, meter, query, UTC, month.end)

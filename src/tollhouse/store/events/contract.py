@@ -100,8 +100,8 @@ class Expressions(ABC):
         """Aggregate: the `value` of the row whose text `mark` is highest, byte by byte."""
 
     @abstractmethod
-    def percentile(self, value: str, fraction: float) -> str:
-        """Aggregate: the percentile of all values, interpolated between neighbours, as a double: a statistic, not money."""
+    def percentiles(self, value: str, fractions: Sequence[float]) -> str:
+        """Aggregate: the list of those percentiles of all values, as doubles. A statistic and not money: it may be estimated."""
 
     @abstractmethod
     def iso_time(self, instant: str) -> str:

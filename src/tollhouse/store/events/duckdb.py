@@ -85,8 +85,9 @@ class DuckDBExpressions(Expressions):
     def at_highest(self, value: str, mark: str) -> str:
         return f"arg_max({value}, {mark})"
 
-    def percentile(self, value: str, fraction: float) -> str:
-        return f"quantile_cont(({value})::DOUBLE, {fraction:f})"
+    def percentiles(self, value: str, fractions: Sequence[float]) -> str:
+        # A t-digest: exact quantiles hold every value in memory, and ten million of them do not fit into ours.
+        return f"approx_quantile(({value})::DOUBLE, [{', '.join(map(str, fractions))}])"
 
     def iso_time(self, instant: str) -> str:
         return f"strftime(make_timestamp({instant}), '%Y-%m-%dT%H:%M:%S.%fZ')"

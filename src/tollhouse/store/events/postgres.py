@@ -105,8 +105,8 @@ class PostgresExpressions(Expressions):
     def at_highest(self, value: str, mark: str) -> str:
         return f'(array_agg({value} ORDER BY {mark} COLLATE "C" DESC NULLS LAST))[1]'
 
-    def percentile(self, value: str, fraction: float) -> str:
-        return f"percentile_cont({fraction:f}) WITHIN GROUP (ORDER BY {value})"
+    def percentiles(self, value: str, fractions: Sequence[float]) -> str:
+        return f"percentile_cont(ARRAY[{', '.join(map(str, fractions))}]) WITHIN GROUP (ORDER BY {value})"
 
     def iso_time(self, instant: str) -> str:
         seconds = f"to_timestamp(({instant}) / 1000000) AT TIME ZONE 'UTC'"
