@@ -8,14 +8,15 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import structlog
 
-from tollhouse import access, billing, metering
+from tollhouse import access, billing, jobs, metering
 from tollhouse.billing import DefaultRates, DiscountTable, DiscountTier
 from tollhouse.events import EventLimits, Ingest
+from tollhouse.jobs import FileLimits, Terms
 from tollhouse.kit import times, tokens
 from tollhouse.kit.errors import Unavailable
 from tollhouse.metering import Retention
@@ -24,7 +25,7 @@ from tollhouse.store.events import DuckDBEvents, EventStore, PostgresEvents
 from tollhouse.store.lock import DirectoryLock
 from tollhouse.store.objects import Objects, S3Access
 from tollhouse.store.records import Records
-from tollhouse.web import Application, BillingTerms, Parts
+from tollhouse.web import Application, BillingTerms, JobTerms, Parts
 from tollhouse.web.guard import Guard
 
 
@@ -35,6 +36,7 @@ class FirstKeys:
     organization: str
     secret: str
     publishable: str
+    sign_in: str
 
 
 @dataclass
@@ -67,6 +69,18 @@ class Tollhouse:
             home = times.zone(organization.time_zone)
             metering.trim(self.events, organization.id, home, meters, self.parts.retention, self.parts.clock())
 
+    def tend_jobs(self) -> None:
+        """Take jobs back from lost workers, and deliver what jobs reported and could not be delivered at once."""
+        with self.records.transaction() as session:
+            returned = jobs.release_overdue(session, self.parts.clock(), self.parts.jobs.terms)
+        if returned:
+            self.parts.bell.ring()
+        self.parts.courier.deliver()
+
+    def sweep_uploads(self) -> None:
+        """Remove uploads that nobody used."""
+        self.parts.intake.sweep(self.parts.clock())
+
     def _meters(self) -> list[tuple[access.Organization, list[metering.Meter]]]:
         with self.records.reading() as session:
             return [(one, metering.list_meters(session, one.id)[0]) for one in access.list_organizations(session)]
@@ -85,7 +99,7 @@ def opened(settings: Settings) -> Iterator[Tollhouse]:
         with _stores(settings, data) as (records, events, objects):
             first_keys = _first_start(records, settings)
             ingest = Ingest(events, records, settings.queue_events, settings.commit_events)
-            parts = _parts(settings, records, events, ingest)
+            parts = _parts(settings, records, events, objects, ingest)
             ingest.start()
             try:
                 yield Tollhouse(settings, records, events, objects, parts, Application(parts), lock, first_keys)
@@ -131,21 +145,37 @@ def _first_start(records: Records, settings: Settings) -> FirstKeys | None:
         billing.lay_meters(session, made.id, now)
         secret = access.issue(session, made.id, now, "setup", "secret").secret
         publishable = access.issue(session, made.id, now, "setup", "publishable").secret
-        return FirstKeys(made.name, secret, publishable)
+        return FirstKeys(made.name, secret, publishable, access.issue_link(session, made.id, now))
 
 
-def _parts(settings: Settings, records: Records, events: EventStore, ingest: Ingest) -> Parts:
+def _parts(settings: Settings, records: Records, events: EventStore, objects: Objects, ingest: Ingest) -> Parts:
     guard = Guard(records, tokens.new("local"), settings.dev, settings.publishable_events_per_second)
     rates = DefaultRates(settings.billing_rate_gb, settings.billing_rate_second)
     discounts = _discounts(settings) if settings.billing_volume_discount_enabled else DiscountTable()
     return Parts(
         records,
         events,
+        objects,
         ingest,
         guard,
         EventLimits(settings.max_body_bytes, settings.max_data_bytes, settings.max_batch_events, settings.max_days_ahead),
         BillingTerms(settings.billing_enabled, rates, discounts, settings.billing_currency),
         Retention(settings.retention_hourly_days, settings.retention_daily_days, settings.retention_event_days),
+        _job_terms(settings),
+        timedelta(hours=settings.session_hours),
+        settings.public_url,
+    )
+
+
+def _job_terms(settings: Settings) -> JobTerms:
+    types = frozenset(filter(None, (type.strip() for type in settings.upload_types.split(","))))
+    return JobTerms(
+        FileLimits(settings.max_upload_bytes, settings.max_job_bytes, settings.max_job_files, types=types),
+        Terms(timedelta(seconds=settings.job_lease_seconds), timedelta(seconds=settings.job_backoff_seconds)),
+        settings.job_attempts,
+        timedelta(seconds=settings.link_seconds),
+        timedelta(hours=settings.upload_hours),
+        settings.dashboard_job_kind,
     )
 
 

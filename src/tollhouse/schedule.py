@@ -26,6 +26,8 @@ class Task:
 
 TASKS = (
     Task("aggregate-usage", "* * * * *", Tollhouse.aggregate),  # a minute late is a minute of raw events to read
+    Task("tend-jobs", "* * * * *", Tollhouse.tend_jobs),  # a claim also takes overdue jobs back: this is for when nobody claims
+    Task("sweep-uploads", "23 * * * *", Tollhouse.sweep_uploads),  # an hour late keeps litter for an hour
     Task("trim-usage", "17 3 * * *", Tollhouse.trim),  # a day late keeps a day more
 )
 

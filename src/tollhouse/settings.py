@@ -54,6 +54,22 @@ class Settings:
     retention_hourly_days: int = _setting(7, "days to keep hourly rollups", least=1)
     retention_daily_days: int = _setting(90, "days to keep daily rollups", "BILLING_RETENTION_DAYS", least=1)
     retention_event_days: int = _setting(365, "days to keep single events, and with them each job's bill", least=1)
+    public_url: str = _setting("", "address under which others reach this server, such as https://toll.example.com; empty: as they asked")
+    session_hours: float = _setting(336, "hours that a person stays signed in", least=0.01)
+    max_upload_bytes: int = _setting(100 << 20, "largest file that a job may have", least=1)
+    max_job_bytes: int = _setting(1 << 30, "most bytes that the files of one job may have together", least=1)
+    max_job_files: int = _setting(200, "most files in one job", least=1)
+    upload_types: str = _setting(
+        "application/json,application/pdf,application/zip,audio/flac,audio/mpeg,audio/wav,image/gif,image/jpeg,image/png,image/webp,"
+        "text/csv,text/plain,video/mp4,video/webm",
+        "media types that uploads may have, judged by their content and separated by commas; empty: any",
+    )
+    upload_hours: float = _setting(24, "hours after which an upload that no job uses is removed", least=0.01)
+    link_seconds: int = _setting(3600, "seconds that a link to a file is good for", least=1)
+    job_lease_seconds: float = _setting(60, "seconds without a sign of life after which a worker counts as lost", least=1)
+    job_attempts: int = _setting(3, "attempts that a job has before it counts as failed", least=1)
+    job_backoff_seconds: float = _setting(5, "seconds before a job's second attempt; twice as long before each further one", least=0)
+    dashboard_job_kind: str = _setting("default", "kind of the jobs that customers make on their jobs page")
     billing_enabled: bool = _setting(True, "answer the billing routes", "BILLING_ENABLED")
     billing_rate_gb: Decimal = _setting(Decimal("0.001"), "default price of a gigabyte processed", "BILLING_RATE_GB", least=0)
     billing_rate_second: Decimal = _setting(Decimal("0.0001"), "default price of a compute second", "BILLING_RATE_SECOND", least=0)

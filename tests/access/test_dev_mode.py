@@ -19,7 +19,7 @@ def ask(server: Server, method: str, path: str, headers: dict[str, str]) -> http
 def test_no_key_is_needed(dev_server: Server) -> None:
     with client(dev_server.url) as nobody:
         me = nobody.get("/api/me").json()
-        assert me["scopes"] == ["admin", "events:write", "read", "write"]
+        assert me["scopes"] == ["admin", "events:write", "jobs:work", "read", "write"]
         assert nobody.post("/api/events", json={"id": "dev", "type": "page"}).status_code == 200
 
 

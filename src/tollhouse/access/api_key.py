@@ -21,8 +21,9 @@ from tollhouse.store.records import Record
 Kind = Literal["secret", "publishable"]
 SCOPES = {
     "events:write": "send events",
-    "read": "read events, meters, usage and bills",
-    "write": "create and change meters and prices",
+    "read": "read events, meters, usage, bills and jobs",
+    "write": "create and change meters, prices and jobs, and let customers see their pages",
+    "jobs:work": "claim jobs, report on them and send their results",
     "admin": "see every customer's bills, manage keys, delete events, reset totals",
 }
 

@@ -113,6 +113,7 @@ def served(tollhouse: Tollhouse) -> Iterator[str]:
     try:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
     finally:
+        tollhouse.parts.bell.close()
         server.should_exit = True
         thread.join()
         listening.close()

@@ -8,6 +8,7 @@ import sys
 import threading
 from contextlib import ExitStack
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -122,6 +123,11 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._tollhouse, self._settings, self._url = tollhouse, settings, url
 
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to stop; workers that wait for a job are sent away first, or the drain would wait for them."""
+        self._tollhouse.parts.bell.close()
+        super().handle_exit(sig, frame)
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and greet."""
         await super().startup(sockets=sockets)
@@ -137,4 +143,6 @@ def _greet(settings: Settings, url: str, keys: FirstKeys | None) -> None:
         out.print(f"Made the organization {keys.organization!r}. Its keys are shown now and never again:", soft_wrap=True)
         out.print(f"  secret key       {keys.secret}   (for your servers)", soft_wrap=True)
         out.print(f"  publishable key  {keys.publishable}   (for browsers: may only send events)", soft_wrap=True)
+        out.print("Open this link within a day to choose your address and password for the pages:", soft_wrap=True)
+        out.print(f"  {url}/welcome?token={keys.sign_in}", soft_wrap=True)
     out.print("Stop it with Ctrl-C.")

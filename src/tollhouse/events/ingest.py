@@ -100,6 +100,10 @@ class Ingest:
         finally:
             self._pending -= len(batch)
 
+    def store_now(self, batch: EventBatch) -> Receipt:
+        """The same for a thread without an event loop."""
+        return asyncio.run(self.submit(batch))
+
     def stop(self) -> None:
         """Take nothing more, store what is waiting, and return when it is on disk."""
         if self._open:

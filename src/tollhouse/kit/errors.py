@@ -7,6 +7,7 @@
           DetailGone           422
       Unauthenticated          401
       Forbidden                403
+        LinkExpired            403
       NotFound                 404
       Conflict                 409
       Busy                     429
@@ -90,6 +91,10 @@ class Forbidden(TollhouseError):
 
     status = 403
     exit_code = 3
+
+
+class LinkExpired(Forbidden):
+    """This link has expired."""
 
 
 class NotFound(TollhouseError):

@@ -54,10 +54,18 @@ class Objects:
         path.mkdir(parents=True, exist_ok=True)
         return cls(LocalStore(path))
 
-    def put(self, key: str, content: bytes | IO[bytes], content_type: str = "application/octet-stream") -> None:
-        """Store `content`, which may be a file larger than memory, replacing what was there, all or nothing."""
+    @property
+    def signs(self) -> bool:
+        """Whether the store itself can sign addresses; a directory and memory cannot."""
+        return isinstance(self._backend, S3Store)
+
+    def put(self, key: str, content: bytes | IO[bytes], content_type: str = "application/octet-stream", disposition: str = "") -> None:
+        """Store `content`, which may be a file larger than memory, replacing what was there, all or nothing.
+
+        `disposition` is the Content-Disposition that a signed address of S3 will answer with.
+        """
         try:
-            obstore.put(self._backend, _checked(key), content, attributes=self._attributes(content_type))
+            obstore.put(self._backend, _checked(key), content, attributes=self._attributes(content_type, disposition))
         except BaseError as error:
             raise _translated(error, key) from error
 
@@ -133,9 +141,11 @@ class Objects:
             raise Unprocessable(f"method: {method!r} cannot be signed; use GET or PUT")
         return obstore.sign(self._backend, "GET" if method == "GET" else "PUT", _checked(key), timedelta(seconds=seconds))
 
-    def _attributes(self, content_type: str) -> Any:
+    def _attributes(self, content_type: str, disposition: str) -> Any:
         # A directory has nowhere to keep a content type, and object_store refuses rather than drop it.
-        return None if isinstance(self._backend, LocalStore) else {"Content-Type": content_type}
+        if isinstance(self._backend, LocalStore):
+            return None
+        return {"Content-Type": content_type} | ({"Content-Disposition": disposition} if disposition else {})
 
 
 def _s3(address: str, access: S3Access) -> S3Store:

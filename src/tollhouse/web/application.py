@@ -8,13 +8,26 @@ from starlette.types import Receive, Scope, Send
 from tollhouse import __version__
 from tollhouse.kit.errors import BadInput
 from tollhouse.web import problem
-from tollhouse.web.api import access, billing, customers, events, meters, prices, usage
+from tollhouse.web.api import access, billing, customers, events, files, jobs, meters, people, prices, usage, work
 from tollhouse.web.compat import openmeter
 from tollhouse.web.ingest import OPENMETER_PATH, IngestRoute
 from tollhouse.web.openapi import with_ingest
 from tollhouse.web.parts import Parts
 
-ROUTERS = (access.router, customers.router, events.router, meters.router, usage.router, prices.router, billing.router, openmeter.router)
+ROUTERS = (
+    access.router,
+    customers.router,
+    people.router,
+    events.router,
+    meters.router,
+    usage.router,
+    prices.router,
+    billing.router,
+    work.router,  # its /api/jobs/claim comes before the jobs' own /api/jobs/{id}
+    jobs.router,
+    files.router,
+    openmeter.router,
+)
 INGEST_PATHS = ("/api/events", OPENMETER_PATH)
 
 

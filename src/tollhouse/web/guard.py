@@ -158,6 +158,7 @@ def named_customer(customer: Annotated[str | None, Depends(customer_of)]) -> str
 
 Reads = Annotated[Caller, Depends(requires("read"))]
 Writes = Annotated[Caller, Depends(requires("write"))]
+Works = Annotated[Caller, Depends(requires("jobs:work"))]
 Admin = Annotated[Caller, Depends(requires("admin"))]
 Operator = Annotated[Caller, Depends(operator)]
 MaybeCustomer = Annotated[str | None, Depends(customer_of)]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, cast
 
 from fastapi import Depends, Request
@@ -10,9 +10,13 @@ from fastapi import Depends, Request
 from tollhouse import metering
 from tollhouse.billing import DefaultRates, DiscountTable
 from tollhouse.events import EventLimits, Ingest, Promotion
+from tollhouse.jobs import Courier
 from tollhouse.metering import Retention
 from tollhouse.store.events import EventStore
+from tollhouse.store.objects import Objects
 from tollhouse.store.records import Records
+from tollhouse.web.bell import Bell
+from tollhouse.web.intake import Intake, JobTerms
 
 if TYPE_CHECKING:
     from tollhouse.web.guard import Guard
@@ -30,19 +34,30 @@ class BillingTerms:
 
 @dataclass
 class Parts:
-    """One Tollhouse as the routes see it. `operator_token` is this start's own secret for the command line."""
+    """One Tollhouse as the routes see it. `public_url` is where others reach it, if that is not where they asked."""
 
     records: Records
     events: EventStore
+    objects: Objects
     ingest: Ingest
     guard: "Guard"
     limits: EventLimits = EventLimits()
     billing: BillingTerms = BillingTerms()
     retention: Retention = Retention()
+    jobs: JobTerms = JobTerms()
+    session: timedelta = timedelta(days=14)
+    public_url: str = ""
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def __post_init__(self) -> None:
         self._promoted: dict[str, dict[str, Promotion]] = {}
+        self.bell = Bell()
+        self.intake = Intake(self.records, self.objects, self.jobs)
+        self.courier = Courier(self.records, self.ingest, self.promoted, self.clock)
+
+    def base(self, request: Request) -> str:
+        """The beginning of every address that is handed out."""
+        return self.public_url.rstrip("/") or str(request.base_url).rstrip("/")
 
     def promoted(self, organization: str) -> dict[str, Promotion]:
         """Which property of each event type is lifted out at ingest, remembered until a meter changes.
