@@ -20,6 +20,7 @@ from tollhouse.store.events import CONFLICT, DUPLICATE, INSERTED, EventBatch, Ev
 from tollhouse.store.records import Records
 
 log = structlog.get_logger()
+_MOST_KNOWN = 200_000  # customers to remember; a few tens of megabytes
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class Ingest:
     _queue: "queue.SimpleQueue[_Waiting | None]" = field(default_factory=queue.SimpleQueue)
     _pending: int = 0
     _open: bool = False
-    _known: set[tuple[str, str | None]] = field(default_factory=set)
+    _known: dict[str, set[str]] = field(default_factory=dict)  # customers that the records have, by organization
 
     def start(self) -> None:
         """Begin to take events."""
@@ -141,7 +142,7 @@ class Ingest:
             for waiting in taken:
                 together.extend(waiting.batch)
         try:
-            self._remember_customers(together)
+            self._remember_customers(taken)
             outcomes = self.store.append(together)
         except Exception as error:  # whatever it was, each waiting request has to hear of it
             log.error("events not stored", events=len(together), error=str(error), exc_info=not hasattr(error, "status"))
@@ -156,17 +157,21 @@ class Ingest:
             at += len(waiting.batch)
         _wake(taken, answers)
 
-    def _remember_customers(self, batch: EventBatch) -> None:
+    def _remember_customers(self, taken: list[_Waiting]) -> None:
         """Make customers of new subjects, before the commit: a customer without events harms nobody."""
-        new = set(zip(batch.organization, batch.subject, strict=True)) - self._known
+        new: dict[str, set[str]] = {}
+        for waiting in taken:
+            organization = waiting.batch.organization[0]  # a request speaks for one
+            if subjects := set(filter(None, waiting.batch.subject)).difference(self._known.get(organization, ())):
+                new.setdefault(organization, set()).update(subjects)
         if not new:
             return
-        named = sorted((owner, subject) for owner, subject in new if subject is not None)
         with self.records.transaction() as session:
-            access.remember(session, self.clock(), named)
-        if len(self._known) > 200_000:
+            access.remember(session, self.clock(), sorted((owner, subject) for owner, subjects in new.items() for subject in subjects))
+        if sum(map(len, self._known.values())) > _MOST_KNOWN:
             self._known.clear()
-        self._known |= new
+        for organization, subjects in new.items():
+            self._known.setdefault(organization, set()).update(subjects)
 
 
 def _wake(taken: list[_Waiting], answers: "list[Receipt | Exception] | list[Exception]") -> None:
