@@ -32,6 +32,24 @@ def test_two_keys_with_one_hash_are_two_events(tmp_path: Path, monkeypatch) -> N
     store.close()
 
 
+def test_what_is_deleted_gives_its_space_back_in_time(tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    store = DuckDBEvents(tmp_path / "events.duckdb")
+    with store.writing() as write:
+        write.run(
+            "INSERT INTO rollup_hour (organization, meter, start, n) SELECT 'org', 'mtr', n % 2, 1 FROM range(600000) AS numbers(n)", {}
+        )
+    store.close()
+    store = DuckDBEvents(tmp_path / "events.duckdb")
+    monkeypatch.setattr(engine, "_COMPACT_EVERY", 0.0)
+    with store.writing() as write:
+        write.run("DELETE FROM rollup_hour WHERE start = 1", {})
+    with store.reading() as read:
+        ((held,),) = read.rows("SELECT estimated_size FROM duckdb_tables() WHERE table_name = 'rollup_hour'", {})
+        assert read.rows("SELECT count(*) FROM rollup_hour", {}) == [(300_000,)]
+    assert held < 400_000  # whole row groups go, so a part of what is deleted stays
+    store.close()
+
+
 @given(st.lists(st.lists(st.integers(0, 2**64 - 1), min_size=1), max_size=30), st.integers(1, 40))
 def test_the_index_knows_exactly_what_was_added(groups: list[list[int]], limit: int) -> None:
     import tollhouse.store.events.hash_index as module

@@ -9,6 +9,7 @@ import re
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -50,6 +51,8 @@ INSERT INTO events SELECT organization, source, id, type, subject, time, receive
 _STORED = "SELECT organization, source, id, type, subject, time, data FROM events WHERE hash IN (SELECT unnest($hashes))"
 _FULL = re.compile("No space left|disk full|Disk quota|failed to write|Could not write", re.IGNORECASE)
 _PLACEHOLDER = re.compile(r"\$(\w+)")
+_COMPACT_EVERY = 600.0  # seconds
+_COMPACT_STEPS = 4  # of joining row groups, a table: what bounds how long it takes
 _TEXT, _KEY_COLUMNS = DataType.utf8(), ("organization", "source", "id")
 _TEXT_COLUMNS = (*_KEY_COLUMNS, "type", "subject", "job", "path", "value", "data", "original")
 
@@ -101,7 +104,13 @@ class DuckDBEvents(EventStore):
     def __init__(self, path: Path, memory: str = "192MB", threads: int = 0, reserve_bytes: int = 0) -> None:
         self._path = path
         self._reserve_bytes = reserve_bytes
-        self._config = {"memory_limit": memory, "wal_autocheckpoint": "64MB", "preserve_insertion_order": "false"}
+        self._config = {
+            "memory_limit": memory,
+            "wal_autocheckpoint": "64MB",
+            "preserve_insertion_order": "false",
+            # A checkpoint that also tidied up would hold up appends more than twice as long: see `_compact`.
+            "max_vacuum_tasks": "0",
+        }
         if threads:
             self._config["threads"] = str(threads)
         self._appending = threading.Lock()
@@ -109,6 +118,7 @@ class DuckDBEvents(EventStore):
         self._local = threading.local()
         self._cursors: list[duckdb.DuckDBPyConnection] = []
         self._generation = 0
+        self._compacted = time.monotonic()
         self._open()
 
     def _open(self) -> None:
@@ -251,6 +261,19 @@ class DuckDBEvents(EventStore):
                     cursor.rollback()
                 raise
             cursor.commit()
+            if time.monotonic() - self._compacted > _COMPACT_EVERY:
+                self._compact(cursor)
+
+    def _compact(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        """Give back the space of deleted rows and join small row groups, which every checkpoint leaves one of."""
+        self._compacted = time.monotonic()
+        with self._appending:
+            cursor.execute(f"SET GLOBAL max_vacuum_tasks = {_COMPACT_STEPS}").fetchall()
+            try:
+                with suppress(duckdb.TransactionException):  # somebody is reading what would go: then the next time
+                    cursor.execute("CHECKPOINT").fetchall()
+            finally:
+                cursor.execute("SET GLOBAL max_vacuum_tasks = 0").fetchall()
 
     def csv(self, sql: str, params: Params) -> Iterator[bytes]:
         with tempfile.TemporaryDirectory(dir=self._path.parent, prefix="export-") as directory:
@@ -263,7 +286,7 @@ class DuckDBEvents(EventStore):
                     yield chunk
 
     def close(self) -> None:
-        with self._appending, self._deriving:
+        with self._deriving, self._appending:
             for cursor in self._cursors:  # one that outlives its thread takes the process down at exit
                 with suppress(duckdb.Error):
                     cursor.close()
