@@ -122,10 +122,7 @@ def reset(session: Session, books: Books, customer: str, now: datetime, actor: s
 
 def daily_usage(books: Books, customer: str, start: date, end: date) -> list[dict[str, Any]]:
     """One customer's days, both dates included; a day's cost is what it added to its month, so days add up to months."""
-    if end < start:
-        raise Unprocessable("end_date: it is before start_date; both dates are included")
-    if (end - start).days >= MOST_DAYS:
-        raise Unprocessable(f"start_date: the range has more than {MOST_DAYS} days; ask for a shorter one")
+    check_range(start, end)
     first = times.midnight(start.replace(day=1), books.home)
     until = times.midnight(end + timedelta(days=1), books.home)
     query = UsageQuery(first, until, "day", books.home, (customer,))
@@ -146,10 +143,19 @@ def daily_usage(books: Books, customer: str, start: date, end: date) -> list[dic
             "job_count": sum(jobs[day].values()),
             "jobs_completed": jobs[day]["completed"],
             "jobs_failed": jobs[day]["failed"],
-            "cost": plain(costs.get(day, Decimal(0))),
+            "cost": plain(sum(costs.get(day, {}).values(), Decimal(0))),
+            "costs": {meter: plain(cost) for meter, cost in costs.get(day, {}).items()},
         }
         for day in shown
     ]
+
+
+def check_range(start: date, end: date) -> None:
+    """Raise Unprocessable for a range of dates, both included, that makes no sense."""
+    if end < start:
+        raise Unprocessable("end_date: it is before start_date; both dates are included")
+    if (end - start).days >= MOST_DAYS:
+        raise Unprocessable(f"start_date: the range has more than {MOST_DAYS} days; ask for a shorter one")
 
 
 def job_bill(books: Books, job: str, customer: str | None) -> dict[str, Any]:
@@ -270,17 +276,19 @@ def _shown_quantities(books: Books, quantities: Mapping[str, Decimal]) -> dict[s
     return {slug: plain(quantities.get(found[slug].id, Decimal(0))) if slug in found else Decimal(0) for slug in (BYTES, SECONDS)}
 
 
-def _daily_costs(books: Books, customer: str, first: int, by_day: Mapping[date, Mapping[str, Decimal]]) -> dict[date, Decimal]:
-    """What each day added to the cost of its month so far."""
-    month, so_far, before = times.local_date(first, books.home), _MonthSoFar(books), Decimal(0)
-    costs: dict[date, Decimal] = {}
+def _daily_costs(books: Books, customer: str, first: int, by_day: Mapping[date, Mapping[str, Decimal]]) -> dict[date, dict[str, Decimal]]:
+    """What each day added to the cost of its month so far, by meter."""
+    month, so_far = times.local_date(first, books.home), _MonthSoFar(books)
+    before: dict[str, Decimal] = {}
+    costs: dict[date, dict[str, Decimal]] = {}
     for day in sorted(by_day):
         if (day.year, day.month) != (month.year, month.month):
-            month, so_far, before = day, _MonthSoFar(books), Decimal(0)
+            month, so_far, before = day, _MonthSoFar(books), {}
         so_far.add(by_day[day])
         start = times.midnight(day.replace(day=1), books.home)
-        total = books.bill(customer, start, so_far.quantities(customer, start, day)).gross
-        costs[day], before = total - before, total
+        total = {line.meter: line.amount for line in books.bill(customer, start, so_far.quantities(customer, start, day)).lines}
+        costs[day] = {meter: amount - before.get(meter, Decimal(0)) for meter, amount in total.items()}
+        before = total
     return costs
 
 

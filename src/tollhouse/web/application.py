@@ -7,11 +7,15 @@ from starlette.types import Receive, Scope, Send
 
 from tollhouse import __version__
 from tollhouse.kit.errors import BadInput
-from tollhouse.web import problem
+from tollhouse.web import assets, problem
 from tollhouse.web.api import access, billing, customers, events, files, jobs, meters, people, prices, usage, work
 from tollhouse.web.compat import openmeter
 from tollhouse.web.ingest import OPENMETER_PATH, IngestRoute
 from tollhouse.web.openapi import with_ingest
+from tollhouse.web.pages import admin, sign_in
+from tollhouse.web.pages import billing as billing_pages
+from tollhouse.web.pages import jobs as job_pages
+from tollhouse.web.pages.frame import show_error, wants_page
 from tollhouse.web.parts import Parts
 
 ROUTERS = (
@@ -27,6 +31,11 @@ ROUTERS = (
     jobs.router,
     files.router,
     openmeter.router,
+    assets.router,
+    sign_in.router,
+    job_pages.router,
+    billing_pages.router,
+    admin.router,
 )
 INGEST_PATHS = ("/api/events", OPENMETER_PATH)
 
@@ -37,7 +46,7 @@ class Application:
     def __init__(self, parts: Parts) -> None:
         self.api = FastAPI(title="Tollhouse", version=__version__, docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
         self.api.state.parts = parts
-        problem.install(self.api)
+        problem.install(self.api, wants_page, show_error)
         for router in ROUTERS:
             self.api.include_router(router)
         generate = self.api.openapi

@@ -49,7 +49,7 @@ class Guard:
         if secret and tokens.same(secret, self.operator_token):
             return self._operator(headers.get("x-organization"), "command line")
         if not secret and self.dev:
-            _refuse_foreign_pages(headers)
+            refuse_foreign_pages(headers)
             return self._operator(headers.get("x-organization"), "dev mode")
         generation = self._forgotten
         with self.records.reading() as session:
@@ -62,6 +62,10 @@ class Guard:
         if generation == self._forgotten:  # else it may have been revoked while we looked
             self._known[secret] = (time.monotonic() + REMEMBER, caller)
         return caller
+
+    def operator_caller(self) -> Caller:
+        """In development, whoever sits at this machine."""
+        return self._operator(None, "dev mode")
 
     def _operator(self, organization: str | None, name: str) -> Caller:
         with self.records.reading() as session:
@@ -95,7 +99,7 @@ def _secret(headers: Headers) -> str:
     return secret.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
 
 
-def _refuse_foreign_pages(headers: Headers) -> None:
+def refuse_foreign_pages(headers: Headers) -> None:
     """In development no key stands between a web page elsewhere and this server, so the page's origin has to.
 
     The host is checked too: a page elsewhere can make its own name point to this machine (DNS rebinding).

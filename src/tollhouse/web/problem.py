@@ -1,5 +1,6 @@
 """Errors as RFC 9457 problem documents. What a client is told never holds a stack trace, SQL or a path of ours."""
 
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -8,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from tollhouse.kit.errors import Busy, Fault, TollhouseError, Unauthenticated, Unprocessable
+from tollhouse.kit.errors import Busy, Fault, NotFound, TollhouseError, Unauthenticated, Unprocessable
 from tollhouse.web.answer import encode
 
 log = structlog.get_logger()
@@ -40,24 +41,29 @@ def unexpected(error: Exception) -> TollhouseError:
     return TollhouseError("Something went wrong inside Tollhouse; its log says what.")
 
 
-def install(app: FastAPI) -> None:
-    """Answer every error with a problem document."""
+def install(app: FastAPI, wants_page: Callable[[Request], bool], as_page: Callable[[Request, TollhouseError], Response]) -> None:
+    """Answer every error with a problem document, or as a page where a person looks."""
+
+    def answered(request: Request, error: TollhouseError) -> Response:
+        return as_page(request, error) if wants_page(request) else respond(error)
 
     @app.exception_handler(TollhouseError)
-    async def ours(_request: Request, error: TollhouseError) -> Response:
-        return respond(error)
+    async def ours(request: Request, error: TollhouseError) -> Response:
+        return answered(request, error)
 
     @app.exception_handler(RequestValidationError)
-    async def invalid(_request: Request, error: RequestValidationError) -> Response:
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
         faults = [Fault(f"{fault['loc'][-1]}: {fault['msg']}", str(fault["loc"][-1])) for fault in error.errors()]
-        return respond(Unprocessable("; ".join(fault.detail for fault in faults) + ".", faults))
+        return answered(request, Unprocessable("; ".join(fault.detail for fault in faults) + ".", faults))
 
     @app.exception_handler(HTTPException)
-    async def http(_request: Request, error: HTTPException) -> Response:
+    async def http(request: Request, error: HTTPException) -> Response:
+        if error.status_code == 404 and wants_page(request):
+            return as_page(request, NotFound(_TITLES[404]))
         title = _TITLES.get(error.status_code, str(error.detail))
         shown = {"type": "about:blank", "title": title, "status": error.status_code, "detail": title}
         return Response(encode(shown), error.status_code, error.headers, MEDIA_TYPE)
 
     @app.exception_handler(Exception)
-    async def other(_request: Request, error: Exception) -> Response:
-        return respond(unexpected(error))
+    async def other(request: Request, error: Exception) -> Response:
+        return answered(request, unexpected(error))

@@ -1,57 +1,103 @@
-"""Which event keys are stored: the 64-bit hashes of all of them, sorted, in memory.
+"""Which event keys are stored: the 64-bit hashes of all of them, in memory.
 
-Eight bytes an event. New hashes gather in a set; a full set becomes a sorted run, and runs of similar size are
-merged, so that a look-up is one binary search in each of a handful of arrays. "Not here" is certain; "here" has
-to be verified on the full key, because two keys can share a hash.
+They lie in tables with open addressing (Knuth, The Art of Computer Programming, volume 3, section 6.4, algorithm L):
+a hash stands in the first free cell from the one that its upper bits name, so that a look-up reads one or two places
+of memory. A table is at most two thirds full, and the next one has as many cells as all before it: nothing is ever
+moved, and twelve to twenty-four bytes an event are in use. "Not here" is certain; "here" has to be verified on the
+full key, because two keys can share a hash.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
 Hashes = NDArray[np.uint64]
-_SET_LIMIT = 1 << 16
-_MERGE_RATIO = 4
+Cells = NDArray[np.intp]
+_FIRST_CELLS = 1 << 20
+_SLICE = 1 << 20  # hashes to fill in at a time, which bounds the memory that it takes
+_HALF = np.uint64(32)
+_LEAST = np.uint64(1)  # 0 marks a free cell; the hash 0 is kept as 1, which costs nothing but a verification
 
 
 class HashIndex:
     """A growing set of 64-bit hashes."""
 
     def __init__(self, hashes: Hashes | None = None) -> None:
-        self._recent: set[int] = set()
-        self._runs: list[Hashes] = []
-        if hashes is not None and len(hashes):
+        many = 0 if hashes is None else len(hashes)
+        self._tables = [_Table(max(_FIRST_CELLS, 3 * many // 2))]
+        if hashes is not None:
+            np.maximum(hashes, _LEAST, out=hashes)
             hashes.sort()
-            self._runs.append(hashes)
+            self._tables[0].fill(hashes)
 
     def __len__(self) -> int:
-        return len(self._recent) + sum(len(run) for run in self._runs)
+        return sum(table.count for table in self._tables)
 
     def contains(self, hashes: Hashes) -> NDArray[np.bool_]:
         """Per hash, whether it may be stored."""
-        found = np.fromiter(map(self._recent.__contains__, hashes.tolist()), np.bool_, len(hashes))
-        if not self._runs:
-            return found
-        order = np.argsort(hashes)  # neighbours in the runs are then neighbours in time: the cache likes it
-        wanted = hashes[order]
-        hit = np.zeros(len(hashes), np.bool_)
-        for run in self._runs:
-            at = np.searchsorted(run, wanted)
-            at[at == len(run)] = 0
-            hit |= run[at] == wanted
-        found[order] |= hit
+        wanted = np.maximum(hashes, _LEAST)
+        found = np.zeros(len(hashes), np.bool_)
+        for table in self._tables:
+            found |= table.contains(wanted)
         return found
 
     def add(self, hashes: Hashes) -> None:
         """Remember hashes that have been committed."""
-        if len(hashes) < _SET_LIMIT:
-            self._recent.update(hashes.tolist())
-            if len(self._recent) < _SET_LIMIT:
-                return
-            hashes = np.fromiter(self._recent, np.uint64, len(self._recent))
-            self._recent.clear()
-        run = np.sort(hashes)
-        while self._runs and len(self._runs[-1]) <= len(run) * _MERGE_RATIO:
-            # A stable sort of two sorted halves is a merge.
-            run = np.concatenate((self._runs.pop(), run))
-            run.sort(kind="stable")  # in place: a copy of the largest run would be felt
-        self._runs.append(run)
+        if not self._tables[-1].has_room_for(len(hashes)):
+            cells = sum(len(table.cells) for table in self._tables)
+            self._tables.append(_Table(max(cells, 2 * len(hashes))))
+        self._tables[-1].add(np.maximum(hashes, _LEAST))
+
+
+class _Table:
+    """Cells, of which at least a third is free: a search ends at the first free one."""
+
+    def __init__(self, cells: int) -> None:
+        self.cells: Hashes = np.zeros(cells, np.uint64)
+        self.count = 0
+
+    def has_room_for(self, more: int) -> bool:
+        return 3 * (self.count + more) <= 2 * len(self.cells)
+
+    def contains(self, hashes: Hashes) -> NDArray[np.bool_]:
+        at = self._home(hashes)
+        held = self.cells[at]
+        found: NDArray[np.bool_] = held == hashes
+        left = np.flatnonzero((held != 0) & ~found)
+        while len(left):
+            at[left] = step = self._next(at[left])
+            held, wanted = self.cells[step], hashes[left]
+            hit = held == wanted
+            found[left[hit]] = True
+            left = left[(held != 0) & ~hit]
+        return found
+
+    def add(self, hashes: Hashes) -> None:
+        self.count += len(hashes)
+        at = self._home(hashes)
+        while len(hashes):
+            free = self.cells[at] == 0
+            self.cells[at[free]] = hashes[free]
+            outdone = self.cells[at] != hashes  # of several that want one cell, one has it
+            hashes, at = hashes[outdone], self._next(at[outdone])
+
+    def fill(self, hashes: Hashes) -> None:
+        """Add sorted hashes to the empty table: each stands at its own cell or right behind the one before it."""
+        free = 0
+        for part in np.split(hashes, range(_SLICE, len(hashes), _SLICE)):
+            number = np.arange(len(part))
+            lead = self._home(part) - number
+            lead[:1] = np.maximum(lead[:1], free)
+            at = np.maximum.accumulate(lead) + number
+            inside = int(np.searchsorted(at, len(self.cells)))
+            self.cells[at[:inside]] = part[:inside]
+            self.count += inside
+            self.add(part[inside:])  # these go round the end
+            free = len(self.cells) if inside < len(part) else int(at.max(initial=0)) + 1
+
+    def _home(self, hashes: Hashes) -> Cells:
+        return ((hashes >> _HALF) * np.uint64(len(self.cells)) >> _HALF).astype(np.intp)
+
+    def _next(self, at: Cells) -> Cells:
+        following = at + 1
+        following[following == len(self.cells)] = 0
+        return following

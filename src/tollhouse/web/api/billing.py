@@ -8,16 +8,15 @@ from datetime import timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
-from sqlalchemy.orm import Session
 from starlette.responses import Response
 
-from tollhouse import access, billing, metering
-from tollhouse.access import Caller
-from tollhouse.billing import BillLine, Books
+from tollhouse import access, billing
+from tollhouse.billing import BillLine
 from tollhouse.kit import times
 from tollhouse.kit.errors import NotFound
 from tollhouse.kit.paging import Page
 from tollhouse.web.answer import Answer
+from tollhouse.web.books import books_of
 from tollhouse.web.guard import Admin, MaybeCustomer, NamedCustomer, Reads
 from tollhouse.web.parts import Parts, Wired, parts_of
 from tollhouse.web.query import Limit, Offset
@@ -36,7 +35,7 @@ router = APIRouter(tags=["billing"], dependencies=[Depends(switched_on)])
 def summary(parts: Wired, caller: Reads, customer: NamedCustomer, period: str | None = None) -> Response:
     """One customer's usage and cost since the beginning or the last reset, or in a month such as 2024-01."""
     with parts.records.reading() as session:
-        return Answer(billing.summary(session, _books(parts, session, caller), customer, period))
+        return Answer(billing.summary(session, books_of(parts, session, caller), customer, period))
 
 
 @router.get("/api/billing/daily-usage")
@@ -45,7 +44,7 @@ def daily_usage(
 ) -> Response:
     """One customer's days, both dates included; the last 30 days when left out."""
     with parts.records.reading() as session:
-        books = _books(parts, session, caller)
+        books = books_of(parts, session, caller)
     today = times.local_date(books.now, books.home)
     end = times.parse_date(end_date, "end_date") if end_date is not None else today
     start = times.parse_date(start_date, "start_date") if start_date is not None else end - timedelta(days=29)
@@ -57,7 +56,7 @@ def daily_usage(
 def job(parts: Wired, caller: Reads, job_id: str, customer: MaybeCustomer) -> Response:
     """What one job used and cost; with a customer named, only if it is theirs."""
     with parts.records.reading() as session:
-        books = _books(parts, session, caller)
+        books = books_of(parts, session, caller)
     return Answer(billing.job_bill(books, job_id, customer))
 
 
@@ -65,7 +64,7 @@ def job(parts: Wired, caller: Reads, job_id: str, customer: MaybeCustomer) -> Re
 def bill(parts: Wired, caller: Reads, customer: NamedCustomer, period: str | None = None) -> Response:
     """One customer's bill of a month such as 2024-01 (the running one when left out), line by line, in whole cents."""
     with parts.records.reading() as session:
-        books = _books(parts, session, caller)
+        books = books_of(parts, session, caller)
     month = period or f"{times.local_date(books.now, books.home):%Y-%m}"
     drawn, span = billing.month_bill(books, customer, month)
     shown = {
@@ -87,7 +86,7 @@ def bill(parts: Wired, caller: Reads, customer: NamedCustomer, period: str | Non
 def all_users(parts: Wired, caller: Admin, limit: Limit = 1000, offset: Offset = 0) -> Response:
     """Every customer's lifetime totals, dearest first."""
     with parts.records.reading() as session:
-        books = _books(parts, session, caller)
+        books = books_of(parts, session, caller)
         names = access.customer_ids(session, caller.organization)
         users = billing.all_users(session, books, names)
     page = Page(limit, offset)
@@ -99,24 +98,8 @@ def reset(parts: Wired, caller: Admin, user_id: str) -> Response:
     """Start a customer's lifetime totals again from now. Nothing is deleted, and no bill changes."""
     with parts.records.transaction() as session:
         access.customer(session, caller.organization, user_id)
-        kept = billing.reset(session, _books(parts, session, caller), user_id, parts.clock(), caller.name)
+        kept = billing.reset(session, books_of(parts, session, caller), user_id, parts.clock(), caller.name)
     return Answer({"user_id": user_id, "reset_at": kept.at.isoformat().replace("+00:00", "Z")})
-
-
-def _books(parts: Parts, session: Session, caller: Caller) -> Books:
-    meters, _ = metering.list_meters(session, caller.organization)
-    rates = parts.billing.rates.by_slug()
-    defaults = {meter.id: rates[meter.slug] for meter in meters if meter.slug in rates}
-    return Books(
-        parts.events,
-        caller.organization,
-        tuple(meters),
-        billing.price_book(session, caller.organization, defaults),
-        parts.billing.discounts,
-        times.zone(caller.time_zone),
-        parts.billing.currency,
-        times.micros(parts.clock()),
-    )
 
 
 def _line(line: BillLine) -> dict[str, Any]:

@@ -1,0 +1,77 @@
+"""What a running month is going to cost: what was used so far, and for the days left as much a day as lately.
+
+"Lately" is the last 28 whole days; the last 7 for who used nothing before, and today for who began today. The quantities are carried forward and then
+billed, so tiers, packages and the volume discount apply to the month's end as they will.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+
+from tollhouse.billing.bill import Bill
+from tollhouse.billing.summary import Books
+from tollhouse.kit import times
+from tollhouse.kit.money import divide, minor_places, round_half_even, wide
+from tollhouse.metering import UsageQuery
+
+LATELY, BRIEFLY = 28, 7
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """The running month such as 2024-01: its bill so far and the one expected at its end, in the currency's smallest unit."""
+
+    month: str
+    so_far: Bill
+    expected: Bill
+
+
+def forecast(books: Books, customers: tuple[str, ...] = ()) -> dict[str, Forecast]:
+    """The running month of those customers, or of all that have used anything in it or lately."""
+    today = times.local_date(books.now, books.home)
+    midnight = times.midnight(today, books.home)
+    month = times.midnight(today.replace(day=1), books.home)
+    left = Decimal(times.midnight(times.next_month(today), books.home) - books.now) / times.DAY
+    used = _by_customer(books, customers, month, books.now)
+    long, short = (
+        _by_customer(books, customers, times.midnight(today - timedelta(days=days), books.home), midnight) for days in (LATELY, BRIEFLY)
+    )
+    places = minor_places(books.currency)
+    found: dict[str, Forecast] = {}
+    for name in sorted(used.keys() | long.keys()):
+        mine = used.get(name, {})
+        lately, briefly = long.get(name, {}), short.get(name, {})
+        expected = dict(mine)
+        for meter in books.counted():
+            if meter.aggregation in ("sum", "count"):
+                so_far = mine.get(meter.id, Decimal(0))
+                with wide():
+                    expected[meter.id] = so_far + left * _pace(books, so_far, lately.get(meter.id), briefly.get(meter.id))
+        now, then = (books.bill(name, month, quantities, places) for quantities in (mine, _rounded(expected)))
+        found[name] = Forecast(f"{today:%Y-%m}", now, then)
+    return found
+
+
+def _pace(books: Books, so_far: Decimal, lately: Decimal | None, briefly: Decimal | None) -> Decimal:
+    """How much a day: of the last four weeks; of the last one, if it was the first; of today, if today is the first day."""
+    if lately is None:
+        today = times.midnight(times.local_date(books.now, books.home), books.home)
+        elapsed = max(Decimal(books.now - today), Decimal(times.HOUR)) / times.DAY
+        return divide(max(so_far, Decimal(0)), elapsed)
+    return divide(max(lately, Decimal(0)), Decimal(BRIEFLY if lately == briefly else LATELY))
+
+
+def _rounded(quantities: Mapping[str, Decimal]) -> dict[str, Decimal]:
+    return {meter: round_half_even(quantity, 6) for meter, quantity in quantities.items()}
+
+
+def _by_customer(books: Books, customers: tuple[str, ...], start: int, end: int) -> dict[str, dict[str, Decimal]]:
+    """Customer to meter id to quantity."""
+    found: dict[str, dict[str, Decimal]] = {}
+    if start < end:
+        for meter in books.counted():
+            for row in books.ask(meter, UsageQuery(start, end, None, books.home, customers, ("subject",))):
+                if row.subject is not None:
+                    found.setdefault(row.subject, {})[meter.id] = Decimal(row.value or 0)
+    return found
