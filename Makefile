@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes
 ARGS ?=
 
-.PHONY: setup demo test check bench soak up lock clean
+.PHONY: setup demo test check bench soak up browser lock clean
 .DEFAULT_GOAL := test
 
 setup: .venv/run
@@ -12,7 +12,7 @@ demo: .venv/run .venv/demo
 	$(BIN)/python examples/flights/demo.py $(ARGS)
 up: .venv/run
 	$(BIN)/tollhouse up $(ARGS)
-test: .venv/run .venv/demo .venv/dev
+test: .venv/run .venv/demo .venv/dev browser
 	$(BIN)/python -m pytest -n 4 --dist loadgroup -m "not soak" $(ARGS)
 soak: .venv/run .venv/demo .venv/dev
 	$(BIN)/python -m pytest -m soak $(ARGS)
@@ -41,6 +41,11 @@ bench: .venv/run .venv/dev
 .venv/dev: requirements/dev.txt .venv/run
 	$(PIP) -r requirements/dev.txt
 	@touch $@
+
+browser:
+	@command -v chromium chromium-browser google-chrome >/dev/null || { \
+		if [ "$$(id -u)" = 0 ]; then apt-get -q update && apt-get -q install --yes chromium; \
+		else echo 'The tests need a browser; run: sudo apt-get install chromium'; exit 1; fi; }
 
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
 lock: ## needs uv

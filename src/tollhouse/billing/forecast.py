@@ -1,7 +1,7 @@
 """What a running month is going to cost: what was used so far, and for the days left as much a day as lately.
 
-"Lately" is the last 28 whole days; the last 7 for who used nothing before, and today for who began today. The quantities are carried forward and then
-billed, so tiers, packages and the volume discount apply to the month's end as they will.
+"Lately" is the last 28 whole days; the last 7 for who used nothing before, and today for who began today. The quantities
+are carried forward and then billed, so tiers, packages and the volume discount apply to the month's end as they will.
 """
 
 from collections.abc import Mapping

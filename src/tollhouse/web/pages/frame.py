@@ -10,7 +10,7 @@ from fastapi import Request
 from markupsafe import Markup
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from tollhouse.kit.errors import TollhouseError, Unauthenticated
+from tollhouse.kit.errors import LinkExpired, TollhouseError, Unauthenticated
 from tollhouse.kit.money import minor_places, round_half_even
 from tollhouse.web import problem
 from tollhouse.web.assets import asset_address
@@ -19,6 +19,7 @@ from tollhouse.web.pages.viewer import Viewer
 PREFIXES = ("/dashboard", "/admin", "/sign-in", "/sign-out", "/welcome")
 NOTHING = "\u2013"
 _SIGNS = {"USD": "$", "EUR": "€", "GBP": "£", "JPY": "¥"}
+_TITLES = {403: "This page cannot be opened", 404: "There is nothing here", 500: "Something went wrong", 503: "Tollhouse is not ready"}
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
@@ -61,7 +62,8 @@ def show_error(request: Request, error: TollhouseError) -> Response:
     """An error as a page; who has not signed in is sent to do so."""
     if isinstance(error, Unauthenticated) and request.method == "GET" and not request.url.path.startswith("/sign-in"):
         return RedirectResponse(f"/sign-in?next={_quoted(request)}", 303, {"cache-control": "no-store"})
-    page = show(request, None, "error.html", error.status, error=error, title=error.title())
+    title = error.title() if isinstance(error, LinkExpired) else _TITLES.get(error.status, error.title())
+    page = show(request, None, "error.html", error.status, error=error, title=title.rstrip("."))
     page.headers.update(problem.headers(error))
     return page
 
@@ -103,7 +105,7 @@ def duration(seconds: Decimal | float | None) -> str:
         return f"{whole} s"
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600:,} h {whole % 3600 // 60} min"
+    return f"{whole // 3600:,} h {whole % 3600 // 60} min" if whole < 360_000 else f"{whole // 3600:,} h"
 
 
 def ago(moment: datetime | None, now: datetime) -> str:
