@@ -30,7 +30,7 @@ def test_job_that_is_reported_twice_is_billed_once(tolled: Client) -> None:
     assert tolled.flush()
     summary = tolled.summary("carol")
     assert (summary["estimated_cost"], summary["jobs_completed"]) == (Decimal("0.361"), 1)
-    job = tolled.job("job-1")
+    job = tolled.job_billing("job-1")
     assert (job["job_cost"], job["status"], job["metadata"]) == (Decimal("0.361"), "completed", {"pages": 12})
     assert tolled.bill("carol")["net"] == Decimal("0.36")
     assert [customer["id"] for customer in tolled.customers()["customers"]] == ["carol"]

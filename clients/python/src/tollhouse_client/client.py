@@ -1,4 +1,4 @@
-"""The client: tracking calls that return at once and never raise, and the reading calls of `Reader`."""
+"""The client: tracking calls that return at once and never raise, and the calls of `Reader` and `JobCalls`."""
 
 import atexit
 import os
@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from tollhouse_client import event, fork, options
+from tollhouse_client.jobs import JobCalls
 from tollhouse_client.options import Default
 from tollhouse_client.reading import Reader
 from tollhouse_client.sender import Limits, Sender
@@ -21,7 +22,7 @@ SPOOL_BYTES = 64 << 20
 EXIT_SECONDS = 5.0
 
 
-class Client(Reader):
+class Client(Reader, JobCalls):
     """One connection to one Tollhouse; safe to share between threads, and to keep across a fork.
 
     `url` and `api_key` default to TOLLHOUSE_URL and TOLLHOUSE_API_KEY. `batch_size` is in events, `batch_seconds`, `timeout`

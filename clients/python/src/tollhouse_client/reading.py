@@ -3,22 +3,12 @@
 from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
-from urllib.parse import quote
 
-import httpx
-
-from tollhouse_client.encoding import decode, encode
-from tollhouse_client.errors import TollhouseError
-from tollhouse_client.wire import Wire
-
-Answer = dict[str, Any]
+from tollhouse_client.asking import Answer, Asking, given, part
 
 
-class Reader:
+class Reader(Asking):
     """Reads meters, events, customers and bills, and sets up meters and prices. Each call is one request and waits for it."""
-
-    def __init__(self, wire: Wire) -> None:
-        self._wire = wire
 
     def meters(self, limit: int | None = None, offset: int | None = None) -> Answer:
         """`{"meters": […], "total", "limit", "offset"}`, by slug."""
@@ -38,7 +28,7 @@ class Reader:
         """The new meter. `value_property` and the values of `group_by` are JSON paths such as `$.tokens`."""
         wanted = {"slug": slug, "event_type": event_type, "aggregation": aggregation, "unit": unit, "description": description}
         more = {"value_property": value_property, "group_by": group_by, "filters": filters}
-        return self._ask("POST", "/api/meters", body=wanted | _given(more))
+        return self._ask("POST", "/api/meters", body=wanted | given(more))
 
     def query(self, slug: str, **params: Any) -> Answer:
         """How much a meter has counted: `{"meter", "unit", "data": [{"window_start", "subject", "value", …}]}`.
@@ -48,7 +38,7 @@ class Reader:
         """
         filters = params.pop("filter", None) or {}
         named = {f"filter[{name}]": text for name, text in filters.items()}
-        return self._ask("GET", f"/api/meters/{_part(slug)}/query", params | named)
+        return self._ask("GET", f"/api/meters/{part(slug)}/query", params | named)
 
     def events(self, **params: Any) -> Answer:
         """`{"events": […], "next_cursor"}`, newest first: `type, subject, source, id, start, end, limit, cursor`."""
@@ -62,9 +52,9 @@ class Reader:
         """A customer's days, both dates included; the last 30 days when left out."""
         return self._ask("GET", "/api/billing/daily-usage", {"user_id": user_id, "start_date": start_date, "end_date": end_date})
 
-    def job(self, job_id: str) -> Answer:
+    def job_billing(self, job_id: str) -> Answer:
         """What a job used (bytes, seconds) and cost."""
-        return self._ask("GET", f"/api/billing/job/{_part(job_id)}")
+        return self._ask("GET", f"/api/billing/job/{part(job_id)}")
 
     def all_users(self, limit: int | None = None, offset: int | None = None) -> Answer:
         """`{"total_users", "users": […]}`, dearest first. Needs a key with the admin scope."""
@@ -76,7 +66,7 @@ class Reader:
 
     def reset(self, user_id: str) -> Answer:
         """Start a customer's lifetime totals again from now. Needs a key with the admin scope."""
-        return self._ask("POST", f"/api/billing/users/{_part(user_id)}/reset")
+        return self._ask("POST", f"/api/billing/users/{part(user_id)}/reset")
 
     def customers(self, limit: int | None = None, offset: int | None = None) -> Answer:
         """`{"customers": [{"id", "first_seen"}], "total", "limit", "offset"}`. Needs a key with the admin scope."""
@@ -92,47 +82,4 @@ class Reader:
         Terms: `amount` in the organization's currency for each `per` units, or `tiers` of `up_to`, `amount` and `flat`;
         `customer` if it is not for everybody; `starts`, a month such as 2024-01. Give amounts as `Decimal`, not as float.
         """
-        return self._ask("POST", "/api/prices", body={"meter": meter, "model": model} | _given(terms))
-
-    def _ask(self, method: str, path: str, params: Mapping[str, Any] | None = None, body: Any = None) -> Answer:
-        try:
-            content = None if body is None else encode(body)
-            answer = self._wire.send(method, path, _texts(params or {}), content)
-            said = _object(answer)
-        except (ValueError, TypeError) as error:
-            raise TollhouseError(0, "That cannot be sent.", str(error)) from error
-        except httpx.HTTPError as error:
-            raise TollhouseError(0, "Tollhouse does not answer.", f"{self._wire.url}: {type(error).__name__}: {error}") from error
-        if answer.is_success and said is not None:
-            return said
-        if said is None or "title" not in said:
-            detail = f"{self._wire.url}{path} answered {answer.text[:200]!r}; check the address."
-            raise TollhouseError(answer.status_code, answer.reason_phrase or "No Tollhouse.", detail)
-        raise TollhouseError(answer.status_code, str(said["title"]), str(said.get("detail", "")), said.get("errors") or ())
-
-
-def _object(answer: httpx.Response) -> Answer | None:
-    try:
-        said = decode(answer.content)
-    except ValueError:
-        return None
-    return said if isinstance(said, dict) else None
-
-
-def _given(values: Mapping[str, Any]) -> Answer:
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def _texts(params: Mapping[str, Any]) -> Answer:
-    """Query parameters as texts; a list repeats its name."""
-    return {
-        name: [_one(item) for item in value] if isinstance(value, (list, tuple)) else _one(value) for name, value in _given(params).items()
-    }
-
-
-def _one(value: object) -> str:
-    return value.isoformat() if isinstance(value, date) else str(value)
-
-
-def _part(name: str) -> str:
-    return quote(str(name), safe="")
+        return self._ask("POST", "/api/prices", body={"meter": meter, "model": model} | given(terms))

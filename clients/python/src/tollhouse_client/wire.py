@@ -1,9 +1,11 @@
-"""The way to the server: its address, the key, and a pool of connections that is made when it is first needed."""
+"""The way to the server: its address, the key, and its connections, which are made when they are first needed."""
 
 import ssl
 import threading
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO, Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -12,6 +14,30 @@ from tollhouse_client.bridge import Bridge
 from tollhouse_client.version import VERSION
 
 Transport = httpx.BaseTransport | httpx.AsyncBaseTransport
+_CHUNK = 64 << 10
+
+
+@dataclass(frozen=True)
+class Form:
+    """A form with files: its fields, and (name, open file) pairs."""
+
+    fields: Mapping[str, str]
+    files: Sequence[tuple[str, IO[bytes]]]
+
+
+class _FileStream(httpx.SyncByteStream, httpx.AsyncByteStream):
+    """A file as the body of a request, chunk by chunk."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def __iter__(self) -> Iterator[bytes]:
+        while chunk := self._file.read(_CHUNK):
+            yield chunk
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for chunk in self:
+            yield chunk
 
 
 class Wire:
@@ -30,31 +56,73 @@ class Wire:
         self._timeout = timeout
         self._transport = transport if transport is None or isinstance(transport, httpx.BaseTransport) else Bridge(transport)
         self._lock = threading.Lock()
-        self._pool: httpx.Client | None = None
+        self._pools: dict[bool, httpx.Client] = {}
 
-    def send(self, method: str, path: str, params: Mapping[str, Any] | None = None, content: bytes | None = None) -> httpx.Response:
-        """One request, and the answer whatever its status."""
-        headers = {"content-type": "application/json"} if content is not None else {}
-        return self._connections().request(method, self.url + path, params=params, content=content, headers=headers)
+    def send(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, Any] | None = None,
+        content: bytes | None = None,
+        *,
+        form: Form | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+    ) -> httpx.Response:
+        """One request, with JSON or a form in it, and the answer whatever its status."""
+        shown = {"content-type": "application/json"} if content is not None else {}
+        return self._connections().request(
+            method,
+            self.url + path,
+            params=params,
+            content=content,
+            data=None if form is None else dict(form.fields),
+            files=None if form is None else [("files", (name, file)) for name, file in form.files],
+            headers=shown | dict(headers or {}),
+            timeout=self._timeout if timeout is None else timeout,
+        )
+
+    @contextmanager
+    def fetch(self, address: str) -> Iterator[httpx.Response]:
+        """What is at an address that is its own credential, to be read chunk by chunk; the key is not sent along."""
+        pool = self._connections(address)
+        request = pool.build_request("GET", address)
+        request.headers.pop("authorization", None)
+        answer = pool.send(request, stream=True)
+        try:
+            yield answer
+        finally:
+            answer.close()
+
+    def put(self, address: str, headers: Mapping[str, str], file: IO[bytes], size: int) -> httpx.Response:
+        """Send a file to such an address."""
+        timeout = {"timeout": httpx.Timeout(self._timeout).as_dict()}
+        shown = {"host": httpx.URL(address).netloc.decode(), **headers, "content-length": str(size)}
+        request = httpx.Request("PUT", address, headers=shown, stream=_FileStream(file), extensions=timeout)
+        return self._connections(address).send(request)
 
     def close(self) -> None:
         """Close the connections; another request would open new ones."""
         with self._lock:
-            pool, self._pool = self._pool, None
-        if pool is not None:
+            pools, self._pools = self._pools, {}
+        for pool in pools.values():
             pool.close()
 
     def after_fork(self) -> None:
         """In a forked child: leave the connections to the parent."""
         self._lock = threading.Lock()
-        self._pool = None
+        self._pools = {}
         if isinstance(self._transport, Bridge):
             self._transport.after_fork()
 
-    def _connections(self) -> httpx.Client:
+    def _connections(self, address: str = "") -> httpx.Client:
+        """Reading the certificates takes a moment; without TLS, a context that trusts nobody does."""
+        secure = (address or self.url).startswith("https:")
         with self._lock:
-            if self._pool is None:
-                # Reading the certificates takes a moment; without TLS, a context that trusts nobody does.
-                verify = True if self.url.startswith("https:") else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-                self._pool = httpx.Client(headers=self._headers, timeout=self._timeout, transport=self._transport, verify=verify)
-            return self._pool
+            if secure not in self._pools:
+                verify = True if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+                limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
+                self._pools[secure] = httpx.Client(
+                    headers=self._headers, timeout=self._timeout, transport=self._transport, verify=verify, limits=limits
+                )
+            return self._pools[secure]

@@ -1,0 +1,1 @@
+"""Small apps that run for real against a Tollhouse."""
