@@ -10,9 +10,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
+from tests.client.networks import Counting, Cutting, Deaf, Severed
 from tests.scenarios.serving import Server, running, wait_until
 from tollhouse_client import Client, Job, Lost, Permanent, Result, Skip, TollhouseError, Worker
 
@@ -99,15 +99,6 @@ def test_files_go_in_and_come_out(app: Client, worker: Worker, kind: str, tmp_pa
         app.job(made["id"], "dave")
 
 
-def test_file_that_was_uploaded_directly_becomes_part_of_a_job(app: Client, worker: Worker, kind: str, tmp_path: Path) -> None:
-    text = tmp_path / "long.txt"
-    text.write_text("line\n" * 100_000)
-    made = app.create_job("carol", kind, uploads=[app.upload("carol", text)])
-    worker.job(kind)(lambda job: job.files[0].path())
-    worker.run(until_idle=True)
-    assert app.download(made["id"], tmp_path / "back.txt").read_bytes() == text.read_bytes()
-
-
 @pytest.mark.parametrize(
     ("returned", "files", "data"),
     [
@@ -115,9 +106,10 @@ def test_file_that_was_uploaded_directly_becomes_part_of_a_job(app: Client, work
         (lambda job: ("a.txt", b"a"), ["a.txt"], None),
         (lambda job: [("a.txt", b"a"), ("b.txt", b"b")], ["a.txt", "b.txt"], None),
         (lambda job: Result([("a.txt", b"a")], {"pages": 3}), ["a.txt"], {"pages": 3}),
+        (lambda job: Result(("a.txt", b"a")), ["a.txt"], None),  # type: ignore[arg-type]  # what is meant is clear
         (lambda job: Result(data={"pages": Decimal("1.5")}), [], {"pages": Decimal("1.5")}),
     ],
-    ids=["nothing", "pair", "list", "result", "data"],
+    ids=["nothing", "pair", "list", "result", "one", "data"],
 )
 def test_what_the_function_returns_is_the_result(
     app: Client, worker: Worker, kind: str, returned: Callable[[Job], object], files: list[str], data: Any
@@ -195,10 +187,11 @@ def test_permanent_failure_is_not_tried_again(app: Client, worker: Worker, kind:
         (lambda job: 7, "returned int"),
         (lambda job: job.scratch / "nowhere", "cannot be sent"),
         (lambda job: ("empty.txt", b""), "empty"),
+        (lambda job: [Skip("some")], "returned Skip"),
         (lambda job: Result(compute_seconds=-1), "compute_seconds"),
         (lambda job: Result(data={"x": object()}), "JSON has no object"),
     ],
-    ids=["number", "missing", "empty", "seconds", "data"],
+    ids=["number", "missing", "empty", "skips", "seconds", "data"],
 )
 def test_result_that_cannot_be_one_fails_the_job_at_once(
     app: Client, worker: Worker, kind: str, returned: Callable[[Job], object], said: str
@@ -230,21 +223,6 @@ def test_cancelled_job_is_lost_to_its_worker(app: Client, worker: Worker, kind: 
         assert raised.wait(10)
     job = app.job(made["id"])
     assert (job["status"], job["files"]) == ("cancelled", [])
-
-
-class Counting(httpx.BaseTransport):
-    """The network, which counts the requests for a path."""
-
-    def __init__(self, ending: str) -> None:
-        self.ending, self.count = ending, 0
-        self._network = httpx.HTTPTransport()
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        self.count += request.url.path.endswith(self.ending)
-        return self._network.handle_request(request)
-
-    def close(self) -> None:
-        self._network.close()
 
 
 def test_heartbeat_keeps_a_job_for_longer_than_its_lease(app: Client, tollhouse: Server, kind: str) -> None:
@@ -283,6 +261,35 @@ def test_progress_is_seen_and_never_waits_for_the_network(app: Client, worker: W
         assert app.job(made["id"])["progress"] == 49
         release.set()
         ended(app, made, "completed")
+
+
+def test_worker_that_reaches_nobody_for_a_whole_lease_has_lost_its_job(app: Client, tollhouse: Server, kind: str) -> None:
+    worker = Worker(tollhouse.url, tollhouse.secret, transport=Severed("/progress"))
+    raised: list[int] = []
+
+    @worker.job(kind)
+    def work(job: Job) -> Result:
+        if job.attempt == 1:
+            try:
+                wait_until(lambda: job.progress(1), "the lease to be over", 10)
+            except Lost:
+                raised.append(job.attempt)
+                raise
+        return Result(data={"attempt": job.attempt})
+
+    made = app.create_job("carol", kind)
+    worker.run(until_idle=True)
+    assert raised == [1]
+    assert app.job(made["id"])["result"] == {"attempt": 2}
+
+
+def test_file_that_breaks_off_is_fetched_again(app: Client, tollhouse: Server, kind: str) -> None:
+    worker = Worker(tollhouse.url, tollhouse.secret, transport=Cutting("/files/", 1))
+    worker.job(kind)(lambda job: job.files[0].path())
+    made = app.create_job("carol", kind, [("a.txt", b"all of it")])
+    worker.run(until_idle=True)
+    job = app.job(made["id"])
+    assert (job["status"], job["files"][1]["size"], job["attempt"]) == ("completed", 9, 1)
 
 
 def test_stopped_worker_finishes_what_it_has_and_takes_no_more(app: Client, worker: Worker, kind: str) -> None:
@@ -349,33 +356,6 @@ def test_worker_without_functions_says_so(worker: Worker) -> None:
     worker.job("once")(lambda job: None)
     with pytest.raises(ValueError, match="'once' has a function already"):
         worker.job("once")(lambda job: None)
-
-
-class Deaf(httpx.BaseTransport):
-    """The network, which loses the answers to the first requests for a path after they have done their work."""
-
-    def __init__(self, ending: str, times: int) -> None:
-        self.ending, self.times = ending, times
-        self._network = httpx.HTTPTransport()
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        answer = self._network.handle_request(request)
-        if request.url.path.endswith(self.ending) and self.times > 0:
-            self.times -= 1
-            answer.read()
-            raise httpx.ReadTimeout("the answer is lost", request=request)
-        return answer
-
-    def close(self) -> None:
-        self._network.close()
-
-
-def test_job_is_made_once_when_the_answer_is_lost(tollhouse: Server, kind: str) -> None:
-    whose = f"eve-{kind}"
-    with Client(tollhouse.url, tollhouse.secret, spool_dir=None, transport=Deaf("/api/jobs", 2)) as client:
-        made = client.create_job(whose, kind, [("a.txt", io.BytesIO(b"abc"))])
-        assert [job["id"] for job in client.jobs(whose)["jobs"]] == [made["id"]]
-        client.cancel_job(made["id"])
 
 
 def test_job_whose_end_was_not_heard_is_completed_once(app: Client, tollhouse: Server, kind: str, caplog: pytest.LogCaptureFixture) -> None:

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeGuard
 
 Attachment = str | os.PathLike[str] | tuple[str, bytes | IO[bytes]]
 
@@ -18,11 +18,11 @@ def opened(files: Sequence[Attachment]) -> Iterator[list[tuple[str, IO[bytes]]]]
 
 
 def _open(file: Attachment, stack: ExitStack) -> tuple[str, IO[bytes]]:
+    if not is_file(file):
+        raise TypeError(f"files: {type(file).__name__} is no file; give a path, or a pair of a name and bytes or an open binary file")
     if isinstance(file, str | os.PathLike):
         path = Path(file)
         return path.name, stack.enter_context(path.open("rb"))
-    if not is_pair(file):
-        raise TypeError(f"files: {type(file).__name__} is no file; give a path, or a pair of a name and bytes or an open binary file")
     name, content = file
     if isinstance(content, bytes):
         return name, io.BytesIO(content)
@@ -30,8 +30,10 @@ def _open(file: Attachment, stack: ExitStack) -> tuple[str, IO[bytes]]:
     return name, content
 
 
-def is_pair(file: object) -> bool:
-    """Whether it is a name with bytes or an open binary file."""
+def is_file(file: object) -> TypeGuard[Attachment]:
+    """Whether it can be sent: a path, or a name with bytes or an open binary file."""
+    if isinstance(file, str | os.PathLike):
+        return True
     return (
         isinstance(file, tuple) and len(file) == 2 and isinstance(file[0], str) and (isinstance(file[1], bytes) or hasattr(file[1], "read"))
     )

@@ -9,13 +9,12 @@
 | raises `Lost`, which `job.progress` does | is somebody else's, or cancelled: nothing is sent |
 """
 
-import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
-from tollhouse_client.attachment import Attachment, is_pair
+from tollhouse_client.attachment import Attachment, is_file
 
 MOST_TEXT = 2000
 
@@ -57,15 +56,24 @@ Outcome = Result | Skip | Failure
 
 def outcome_of(returned: object) -> Result | Skip:
     """What the function returned; raises TypeError where that says nothing."""
-    if isinstance(returned, Result | Skip):
+    if isinstance(returned, Skip):
         return returned
-    if returned is None:
-        return Result()
-    if isinstance(returned, str | os.PathLike) or is_pair(returned):
-        return Result([returned])  # type: ignore[list-item]  # is_pair has looked
-    if isinstance(returned, list | tuple):
-        return Result([file for one in returned for file in outcome_of(one).files])  # type: ignore[union-attr]
-    raise TypeError(f"the job's function returned {type(returned).__name__}; return a path, (name, bytes), a list of them, or Result(…)")
+    if isinstance(returned, Result):
+        return replace(returned, files=_listed(returned.files))
+    return Result(_listed(returned))
+
+
+def _listed(files: object) -> list[Attachment]:
+    """A file, a list of files or nothing, as a list of files."""
+    if files is None:
+        return []
+    listed: list[Attachment] = []
+    for file in files if isinstance(files, list | tuple) and not is_file(files) else [files]:
+        if not is_file(file):
+            what = type(file).__name__
+            raise TypeError(f"the job's function returned {what}; return a path, (name, bytes), a list of them, or Result(…)")
+        listed.append(file)
+    return listed
 
 
 def failure_of(error: BaseException) -> Failure:
