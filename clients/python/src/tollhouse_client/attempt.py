@@ -110,6 +110,9 @@ class Attempt:
         measured = time.monotonic() - self._began if self._took is None else self._took
         try:
             self._work.end(self._claimed, outcome, billed(measured if stated is None else stated), sleep or self._given_back.wait, tries)
+            log.info(
+                "The job %s (%s) ended after %.1f s: %s", self._claimed.id, self._claimed.kind, measured, type(outcome).__name__.lower()
+            )
         except TollhouseError as error:
             self._not_sent(outcome, error)
         except (OSError, TypeError, ValueError) as error:
