@@ -37,28 +37,29 @@ def forecast(books: Books, customers: tuple[str, ...] = ()) -> dict[str, Forecas
     long, short = (
         _by_customer(books, customers, times.midnight(today - timedelta(days=days), books.home), midnight) for days in (LATELY, BRIEFLY)
     )
+    today_so_far = _by_customer(books, customers, midnight, books.now)
     places = minor_places(books.currency)
     found: dict[str, Forecast] = {}
     for name in sorted(used.keys() | long.keys()):
         mine = used.get(name, {})
-        lately, briefly = long.get(name, {}), short.get(name, {})
+        lately, briefly, fresh = long.get(name, {}), short.get(name, {}), today_so_far.get(name, {})
         expected = dict(mine)
         for meter in books.counted():
             if meter.aggregation in ("sum", "count"):
-                so_far = mine.get(meter.id, Decimal(0))
+                pace = _pace(books, fresh.get(meter.id, Decimal(0)), lately.get(meter.id), briefly.get(meter.id))
                 with wide():
-                    expected[meter.id] = so_far + left * _pace(books, so_far, lately.get(meter.id), briefly.get(meter.id))
+                    expected[meter.id] = mine.get(meter.id, Decimal(0)) + left * pace
         now, then = (books.bill(name, month, quantities, places) for quantities in (mine, _rounded(expected)))
         found[name] = Forecast(f"{today:%Y-%m}", now, then)
     return found
 
 
-def _pace(books: Books, so_far: Decimal, lately: Decimal | None, briefly: Decimal | None) -> Decimal:
-    """How much a day: of the last four weeks; of the last one, if it was the first; of today, if today is the first day."""
+def _pace(books: Books, fresh: Decimal, lately: Decimal | None, briefly: Decimal | None) -> Decimal:
+    """How much a day: of the last four weeks; of the last one, if it was the first; of what is `fresh` today, if today is the first day."""
     if lately is None:
         today = times.midnight(times.local_date(books.now, books.home), books.home)
         elapsed = max(Decimal(books.now - today), Decimal(times.HOUR)) / times.DAY
-        return divide(max(so_far, Decimal(0)), elapsed)
+        return divide(max(fresh, Decimal(0)), elapsed)
     return divide(max(lately, Decimal(0)), Decimal(BRIEFLY if lately == briefly else LATELY))
 
 
