@@ -17,7 +17,8 @@ MOST_CHARACTERS = 4096
 
 def sign(key: bytes, purpose: str, until: int, **fields: Any) -> str:
     """A token that holds the fields until that second."""
-    payload = json.dumps({**fields, "until": until}, separators=(",", ":"), sort_keys=True).encode()
+    # Letters of other scripts as they are: escaped, a long name would make a token longer than `unsign` reads.
+    payload = json.dumps({**fields, "until": until}, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
     return f"{_text(payload)}.{_text(_seal(key, purpose, payload))}"
 
 
