@@ -8,6 +8,7 @@ the sum of what the directory declares, the ratio, the number of entries, and en
 
 import hashlib
 import re
+import stat
 import zipfile
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -18,7 +19,12 @@ import filetype
 from tollhouse.kit.errors import TooLarge, Unprocessable
 
 _HEAD = 8192
-_TAIL = 65_557  # an archive's end record and its longest comment
+_END = b"PK\x05\x06"
+_END_BYTES = 22
+_ENTRY_BYTES = 46
+# An archive's end record with its longest comment, and before it the longest entry of its directory.
+_TAIL = _END_BYTES + 65_535 + _ENTRY_BYTES + 3 * 65_535
+_NAME_BYTES = 512  # of an entry's name and extras, on the average
 _SPOKEN = {"application/x-zip-compressed": "application/zip", "audio/x-wav": "audio/wav", "audio/x-flac": "audio/flac"}
 _TEXTS = {".csv": "text/csv", ".json": "application/json", ".ndjson": "application/x-ndjson", ".md": "text/markdown"}
 _MARKUP = re.compile(rb"^\s*(?:\xef\xbb\xbf)?\s*<(?:!|\?|[a-z])", re.IGNORECASE)
@@ -63,8 +69,8 @@ def inspect(file: IO[bytes], name: str, limits: FileLimits) -> Inspected:
         allowed = ", ".join(sorted(limits.types))
         raise Unprocessable(f"{name}: its content is {content_type}, which is not accepted; send one of {allowed}.")
     _check_single(name, content_type, head, tail)
-    if content_type == "application/zip":
-        _check_archive(file, name, size, limits)
+    if _is_archive(head):
+        _check_archive(file, name, size, tail, limits)
     file.seek(0)
     return Inspected(name, size, content_type, digest)
 
@@ -112,22 +118,27 @@ def _ends(file: IO[bytes], size: int) -> tuple[bytes, bytes]:
     return head, file.read()
 
 
+def _is_archive(head: bytes) -> bool:
+    """Whether it is an archive, or a document of a kind that is packed as one."""
+    return head.startswith((b"PK\x03\x04", _END))
+
+
 def _check_single(name: str, content_type: str, head: bytes, tail: bytes) -> None:
     """Refuse what another program would take for something else than we do."""
     other = None
-    if content_type != "application/zip" and b"PK\x05\x06" in tail and b"PK\x01\x02" in tail:
+    if not _is_archive(head) and _END in tail and b"PK\x01\x02" in tail:
         other = "an archive"
     elif content_type != "application/pdf" and b"%PDF-" in head[:1024]:
         other = "a PDF document"
     elif content_type.startswith(("image/", "audio/", "video/")) and _SCRIPT.search(head[:1024]):
         other = "a web page"
-    elif content_type == "application/zip" and not head.startswith(b"PK"):
-        other = "something else before the archive"
     if other is not None:
         raise Unprocessable(f"{name}: the file is {content_type} and {other} at once; send one that is a single thing.")
 
 
-def _check_archive(file: IO[bytes], name: str, size: int, limits: FileLimits) -> None:
+def _check_archive(file: IO[bytes], name: str, size: int, tail: bytes, limits: FileLimits) -> None:
+    if _directory_bytes(tail) > limits.entries * (_ENTRY_BYTES + _NAME_BYTES):  # it is read into memory as a whole
+        raise Unprocessable(f"{name}: the archive has far more than the {limits.entries} entries that are accepted.")
     file.seek(0)
     try:
         with zipfile.ZipFile(file) as archive:
@@ -140,7 +151,8 @@ def _check_archive(file: IO[bytes], name: str, size: int, limits: FileLimits) ->
         raise Unprocessable(f"{name}: the archive has {len(entries)} entries; at most {limits.entries} are accepted.")
     for entry in entries:
         parts = entry.filename.replace("\\", "/").split("/")
-        if entry.filename.startswith(("/", "\\")) or ".." in parts or ":" in parts[0] or "\0" in entry.orig_filename:
+        leads_out = entry.filename.startswith(("/", "\\")) or ".." in parts or ":" in parts[0]
+        if leads_out or "\0" in entry.orig_filename or stat.S_ISLNK(entry.external_attr >> 16):
             raise Unprocessable(f"{name}: the archive's entry {entry.filename[:80]!r} leads out of it; pack it with plain names.")
         if entry.flag_bits & 1:
             raise Unprocessable(f"{name}: the archive is encrypted; send it without a password.")
@@ -149,3 +161,14 @@ def _check_archive(file: IO[bytes], name: str, size: int, limits: FileLimits) ->
     # Entries that share their bytes declare more packed bytes than the whole archive has.
     if unpacked > most or packed > size:
         raise Unprocessable(f"{name}: the archive of {size} bytes unpacks to {unpacked}; at most {most} are accepted.")
+
+
+def _directory_bytes(tail: bytes) -> int:
+    """How long an archive's end record says that the directory before it is (APPNOTE.TXT, sections 4.3.14 and 4.3.16)."""
+    at = len(tail) - _END_BYTES if tail[-_END_BYTES:].startswith(_END) else tail.rfind(_END)
+    if at < 0:
+        return 0
+    stated = int.from_bytes(tail[at + 12 : at + 16], "little")
+    if stated == 0xFFFFFFFF and (larger := tail.rfind(b"PK\x06\x06", 0, at)) >= 0:
+        return int.from_bytes(tail[larger + 40 : larger + 48], "little")
+    return stated
