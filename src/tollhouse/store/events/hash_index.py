@@ -5,7 +5,12 @@ a hash stands in the first free cell from the one that its upper bits name, so t
 of memory. A table is at most two thirds full, and the next one has as many cells as all before it: nothing is ever
 moved, and twelve to twenty-four bytes an event are in use. "Not here" is certain; "here" has to be verified on the
 full key, because two keys can share a hash.
+
+Hashes are multiplied by a secret number first (multiply-shift, Dietzfelbinger and others 1997): nobody can choose ids
+that all want the same cell.
 """
+
+import secrets
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,26 +20,24 @@ Cells = NDArray[np.intp]
 _FIRST_CELLS = 1 << 20
 _SLICE = 1 << 20  # hashes to fill in at a time, which bounds the memory that it takes
 _HALF = np.uint64(32)
-_LEAST = np.uint64(1)  # 0 marks a free cell; the hash 0 is kept as 1, which costs nothing but a verification
+_SECRET = np.uint64(secrets.randbits(64) | 1)  # odd, so that different hashes stay different
 
 
 class HashIndex:
     """A growing set of 64-bit hashes."""
 
     def __init__(self, hashes: Hashes | None = None) -> None:
-        many = 0 if hashes is None else len(hashes)
-        self._tables = [_Table(max(_FIRST_CELLS, 3 * many // 2))]
-        if hashes is not None:
-            np.maximum(hashes, _LEAST, out=hashes)
-            hashes.sort()
-            self._tables[0].fill(hashes)
+        stored = _mixed(np.zeros(0, np.uint64) if hashes is None else hashes)
+        stored.sort()
+        self._tables = [_Table(max(_FIRST_CELLS, 3 * len(stored) // 2 + 1))]
+        self._tables[0].fill(stored)
 
     def __len__(self) -> int:
         return sum(table.count for table in self._tables)
 
     def contains(self, hashes: Hashes) -> NDArray[np.bool_]:
         """Per hash, whether it may be stored."""
-        wanted = np.maximum(hashes, _LEAST)
+        wanted = _mixed(hashes)
         found = np.zeros(len(hashes), np.bool_)
         for table in self._tables:
             found |= table.contains(wanted)
@@ -45,7 +48,13 @@ class HashIndex:
         if not self._tables[-1].has_room_for(len(hashes)):
             cells = sum(len(table.cells) for table in self._tables)
             self._tables.append(_Table(max(cells, 2 * len(hashes))))
-        self._tables[-1].add(np.maximum(hashes, _LEAST))
+        self._tables[-1].add(_mixed(hashes))
+
+
+def _mixed(hashes: Hashes) -> Hashes:
+    mixed = hashes * _SECRET
+    mixed[mixed == 0] = 1  # 0 marks a free cell; to mix the two up costs no more than a verification
+    return mixed
 
 
 class _Table:
