@@ -18,6 +18,7 @@ from tollhouse.jobs import usage
 from tollhouse.jobs.file import StoredFile, attach
 from tollhouse.jobs.job import MOST_DATA_BYTES, Job, find, move
 from tollhouse.kit.errors import Conflict, Unprocessable
+from tollhouse.kit.money import QUANTITY_PLACES, plain, round_half_even
 
 MOST_BACKOFF = timedelta(minutes=15)
 LOST = "The worker was lost: it gave no sign of life before its lease ran out."
@@ -102,7 +103,8 @@ def advance(
     if progress is not None:
         if not 0 <= progress <= 100:
             raise Unprocessable(f"progress: {progress} is out of range; send 0 to 100.")
-        values["progress"] = max(progress, job.progress)
+        # The database compares: another sign of life of the same worker may have come since the job was read.
+        values["progress"] = sa.case((Job.progress < progress, progress), else_=Job.progress)
     if message is not None:
         values["message"] = message[:500]
     same = (Job.id == job.id, Job.status == "processing", Job.fence == fence)
@@ -155,7 +157,8 @@ def fail(
 ) -> Job:
     """The worker could not do it: another attempt later while there are any and it asks for one, else the job has failed."""
     job = held(session, organization, id, fence)
-    return _give_back(session, job, now, actor, terms, reason or "The worker gave no reason.", retry, compute_seconds)
+    seconds = _computed(job, now, compute_seconds)
+    return _give_back(session, job, now, actor, terms, reason or "The worker gave no reason.", retry, seconds)
 
 
 def _give_back(
@@ -166,12 +169,9 @@ def _give_back(
         later = now + terms.pause(job.attempt)
         back = {"available_at": later, "lease_until": None, "worker": None, "fence": job.fence + 1, "error": reason}
         return move(session, job, "pending", now, actor, "returned", **back)
-    # A worker that was lost has measured nothing, and what it was at cannot be told from its silence: not billed.
-    lost = reason == LOST
-    computed = None if lost else _computed(job, now, seconds)
-    ended = {"completed_at": now, "lease_until": None, "error": reason, "compute_seconds": computed}
+    ended = {"completed_at": now, "lease_until": None, "error": reason, "compute_seconds": seconds}
     move(session, job, "failed", now, actor, "failed", **ended)
-    usage.report_outcome(session, job.organization, job.customer, job.id, job.run, "failed", computed, now)
+    usage.report_outcome(session, job.organization, job.customer, job.id, job.run, "failed", seconds, now)
     return job
 
 
@@ -182,6 +182,7 @@ def release_overdue(session: Session, now: datetime, terms: Terms, organization:
         overdue = overdue.where(Job.organization == organization)
     jobs = list(session.scalars(overdue.order_by(Job.lease_until).limit(limit).with_for_update(skip_locked=True)))
     for job in jobs:
+        # A worker that was lost has measured nothing, and what it was at cannot be told from its silence: not billed.
         _give_back(session, job, now, "tollhouse", terms, LOST, True, None)
     return len(jobs)
 
@@ -211,4 +212,4 @@ def _computed(job: Job, now: datetime, measured: Decimal | None) -> Decimal:
         return Decimal((now - (job.started_at or now)) // timedelta(milliseconds=1)) / 1000
     if not measured.is_finite() or not 0 <= measured < 10**9:
         raise Unprocessable(f"compute_seconds: {str(measured)[:40]} is no time; send seconds, such as 12.5.")
-    return measured
+    return plain(round_half_even(measured, QUANTITY_PLACES))
