@@ -15,6 +15,7 @@ import pytest
 from tests.client.networks import Counting, Cutting, Deaf, Severed
 from tests.scenarios.serving import Server, running, wait_until
 from tollhouse_client import Client, Job, Lost, Permanent, Result, Skip, TollhouseError, Worker
+from tollhouse_client.outcome import failure_of
 
 TERMS = {"TOLLHOUSE_JOB_LEASE_SECONDS": "1.2", "TOLLHOUSE_JOB_BACKOFF_SECONDS": "0", "TOLLHOUSE_JOB_ATTEMPTS": "3"}
 
@@ -145,13 +146,17 @@ def test_job_whose_function_raises_is_tried_again(app: Client, worker: Worker, k
     def work(job: Job) -> None:
         if job.attempt < 3:
             job.progress(40, "so far")
-            raise OSError(f"attempt {job.attempt} \udcff")
+            raise OSError(f"attempt {job.attempt}")
 
     made = app.create_job("carol", kind)
     with at_work(worker), caplog.at_level(logging.ERROR, "tollhouse_client"):
         job = ended(app, made, "completed")
     assert (job["attempt"], job["error"]) == (3, None)
     assert sum("Traceback" in (record.exc_text or "") for record in caplog.records) == 2
+
+
+def test_reason_that_cannot_be_written_as_utf8_is_written_as_it_can() -> None:
+    assert failure_of(OSError("scan \udcff")).reason.encode()
 
 
 def test_job_that_fails_each_time_has_failed_with_the_last_error(app: Client, worker: Worker, kind: str) -> None:
@@ -328,7 +333,7 @@ def test_stopped_worker_gives_back_what_it_cannot_finish(app: Client, tollhouse:
     with at_work(hasty):
         assert begun.wait(10)
     job = app.job(made["id"])
-    assert (job["status"], job["error"]) == ("pending", "The worker was stopped before the job was done.")
+    assert (job["status"], job["attempt"], job["error"]) == ("pending", 0, None)  # no attempt is used up
     release.set()
     assert raised.wait(10)
     app.cancel_job(made["id"])

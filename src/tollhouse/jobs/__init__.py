@@ -5,7 +5,7 @@ judged by their content, lie in the object store, and belong to a job or are swe
 events, once.
 """
 
-from tollhouse.jobs.content import FileLimits, Inspected, inspect, safe_name, sniff
+from tollhouse.jobs.content import FileLimits, Inspected, inspect, plain_type, safe_name, sniff
 from tollhouse.jobs.courier import Courier
 from tollhouse.jobs.file import JobFile, StoredFile, attach, file, files_of
 from tollhouse.jobs.job import STATUSES, Job, NewJob, count_by_status, create, find, find_by_key, list_jobs, made_before
@@ -17,7 +17,9 @@ from tollhouse.jobs.lifecycle import (
     cancel,
     claim,
     complete,
+    ended_by,
     fail,
+    give_back,
     held,
     release_overdue,
     retry,
@@ -53,17 +55,20 @@ __all__ = [
     "count_by_status",
     "create",
     "draw",
+    "ended_by",
     "fail",
     "file",
     "files_of",
     "find",
     "find_by_key",
     "forget",
+    "give_back",
     "held",
     "inspect",
     "is_open",
     "list_jobs",
     "made_before",
+    "plain_type",
     "release_overdue",
     "reserve",
     "retry",

@@ -25,7 +25,15 @@ _ENTRY_BYTES = 46
 # An archive's end record with its longest comment, and before it the longest entry of its directory.
 _TAIL = _END_BYTES + 65_535 + _ENTRY_BYTES + 3 * 65_535
 _NAME_BYTES = 512  # of an entry's name and extras, on the average
-_SPOKEN = {"application/x-zip-compressed": "application/zip", "audio/x-wav": "audio/wav", "audio/x-flac": "audio/flac"}
+_SPOKEN = {
+    "application/x-zip-compressed": "application/zip",
+    "application/vnd.comicbook+zip": "application/zip",
+    "application/x-cbz": "application/zip",
+    "audio/x-wav": "audio/wav",
+    "audio/x-flac": "audio/flac",
+    "audio/mp3": "audio/mpeg",
+    "image/jpg": "image/jpeg",
+}
 _TEXTS = {".csv": "text/csv", ".json": "application/json", ".ndjson": "application/x-ndjson", ".md": "text/markdown"}
 _MARKUP = re.compile(rb"^\s*(?:\xef\xbb\xbf)?\s*<(?:!|\?|[a-z])", re.IGNORECASE)
 _SCRIPT = re.compile(rb"<(?:script|html|body|iframe|svg|\?php)\b", re.IGNORECASE)
@@ -87,12 +95,18 @@ def sniff(head: bytes, name: str) -> str:
     """The media type that the first bytes show; a text's is refined by its name, nothing else's is."""
     guessed: str | None = filetype.guess_mime(head)
     if guessed is not None:
-        return _SPOKEN.get(guessed, guessed)
+        return plain_type(guessed)
     if b"\0" in head or not _is_text(head):
         return "application/octet-stream"
     if _MARKUP.search(head):
         return "text/html"  # or XML, or SVG: what a browser might run
     return _TEXTS.get(PurePosixPath(name.lower()).suffix, "text/plain")
+
+
+def plain_type(media_type: str) -> str:
+    """The one name that we use for a media type which has several: a comic archive is an archive."""
+    plain = media_type.partition(";")[0].strip().lower()
+    return _SPOKEN.get(plain, plain)
 
 
 def _is_text(head: bytes) -> bool:

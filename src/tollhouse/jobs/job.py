@@ -62,6 +62,7 @@ class Job(Record):
     fence: Mapped[int]
     worker: Mapped[str | None] = mapped_column(sa.String(200))
     lease_until: Mapped[datetime | None] = mapped_column(index=True)
+    lease_seconds: Mapped[float | None]
     available_at: Mapped[datetime]
     created_at: Mapped[datetime]
     started_at: Mapped[datetime | None]
@@ -125,6 +126,7 @@ def create(session: Session, organization: str, now: datetime, actor: str, new: 
         fence=0,
         worker=None,
         lease_until=None,
+        lease_seconds=None,
         available_at=now,
         created_at=now,
         started_at=None,

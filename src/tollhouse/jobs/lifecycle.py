@@ -84,6 +84,7 @@ def claim(session: Session, organization: str, wanted: Claim, now: datetime, ter
         attempt=job.attempt + 1,
         fence=job.fence + 1,
         lease_until=now + (wanted.lease or terms.lease),
+        lease_seconds=(wanted.lease or terms.lease).total_seconds(),
         started_at=now,
         progress=0,
         message="",
@@ -99,7 +100,8 @@ def advance(
 ) -> Job:
     """A sign of life from the worker: extends its lease, and says how far it has come (0 to 100). Never backwards."""
     job = held(session, organization, id, fence)
-    values: dict[str, Any] = {"lease_until": now + terms.lease}
+    lease = terms.lease if job.lease_seconds is None else timedelta(seconds=job.lease_seconds)
+    values: dict[str, Any] = {"lease_until": now + lease}
     if progress is not None:
         if not 0 <= progress <= 100:
             raise Unprocessable(f"progress: {progress} is out of range; send 0 to 100.")
@@ -141,6 +143,19 @@ def complete(session: Session, organization: str, id: str, fence: int, now: date
         attach(session, organization, job.id, "thumbnail", [outcome.thumbnail], now)
     usage.report_outcome(session, organization, job.customer, job.id, job.run, outcome.status, seconds, now)
     return job
+
+
+def ended_by(session: Session, organization: str, id: str, fence: int, status: str) -> Job | None:
+    """The job, if the worker with this fence token has ended it so already: its answer may have been lost on the way."""
+    job = find(session, organization, id)
+    return job if job.fence == fence and job.status == status else None
+
+
+def give_back(session: Session, organization: str, id: str, fence: int, now: datetime, actor: str) -> Job:
+    """The worker is being stopped: the job is free at once, and no attempt has been used."""
+    job = held(session, organization, id, fence)
+    back = {"available_at": now, "lease_until": None, "worker": None, "fence": job.fence + 1, "attempt": job.attempt - 1}
+    return move(session, job, "pending", now, actor, "given back", **back)
 
 
 def fail(

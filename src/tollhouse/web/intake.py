@@ -22,6 +22,7 @@ from tollhouse.store.records import Records
 
 _DOWNLOAD, _UPLOAD = "download", "upload"
 _IN_MEMORY = 1 << 20
+_LONGEST_ON_S3 = 7 * 86_400
 
 
 @dataclass(frozen=True)
@@ -136,11 +137,11 @@ class Intake:
         with self.records.transaction() as session:
             jobs.forget(session, keys)
 
-    def download_address(self, file: JobFile, base: str, now: datetime) -> str:
-        """Where this one file can be fetched, by whoever holds the address, for as long as `terms.link`."""
-        seconds = int(self.terms.link.total_seconds())
+    def download_address(self, file: JobFile, base: str, now: datetime, valid: timedelta | None = None) -> str:
+        """Where this one file can be fetched, by whoever holds the address, for as long as `terms.link` or `valid` says."""
+        seconds = int((valid or self.terms.link).total_seconds())
         if self.objects.signs:
-            return self.objects.presign(file.key, "GET", seconds)
+            return self.objects.presign(file.key, "GET", min(seconds, _LONGEST_ON_S3))
         token = signing.sign(self._key, _DOWNLOAD, int(now.timestamp()) + seconds, id=file.id)
         return f"{base}/files/{token}/{quote(file.name)}"
 

@@ -53,7 +53,7 @@ class Attempt:
         """The worker stops and cannot wait for the function: let another worker have the job."""
         self._pulse.lose(STOPPED)
         self._given_back.set()
-        self._send(Failure(STOPPED), tries=2, sleep=time.sleep)
+        self._send(Failure(STOPPED, release=True), tries=2, sleep=time.sleep)
 
     def _outcome(self, home: Path) -> Outcome | None:
         """What the function says; None if the job is lost."""

@@ -41,6 +41,8 @@ class Failure:
 
     reason: str
     retry: bool = True
+    release: bool = False
+    """The worker is being stopped: the job is free again at once, and the attempt does not count."""
 
 
 class Permanent(Exception):

@@ -65,7 +65,9 @@ class WorkCalls(Asking):
     def _end(self, claimed: Claimed, outcome: Outcome, seconds: Decimal) -> Answer:
         path, said = f"/api/jobs/{part(claimed.id)}", {"fence": claimed.fence, "compute_seconds": str(seconds)}
         if isinstance(outcome, Failure):
-            return self._ask("POST", f"{path}/fail", body=said | {"error": outcome.reason, "retry": outcome.retry})
+            return self._ask(
+                "POST", f"{path}/fail", body=said | {"error": outcome.reason, "retry": outcome.retry, "release": outcome.release}
+            )
         if isinstance(outcome, Skip):
             return self._ask("POST", f"{path}/complete", body=said | {"status": "skipped", "data": {"reason": outcome.reason}})
         data = {} if outcome.data is None else {"data": outcome.data}

@@ -121,7 +121,7 @@ def presign(
     name, owner = jobs.safe_name(wanted.filename), _owner(customer, wanted.user_id)
     if wanted.fileSizeBytes > limits.file_bytes:
         raise Unprocessable(f"fileSizeBytes: {wanted.fileSizeBytes} is too large; at most {limits.file_bytes} are accepted.")
-    if limits.types and wanted.contentType not in limits.types:
+    if limits.types and jobs.plain_type(wanted.contentType) not in limits.types:
         raise Unprocessable(f"contentType: {wanted.contentType!r} is not accepted; send one of {', '.join(sorted(limits.types))}.")
     with parts.records.transaction() as session:
         place = jobs.reserve(session, caller.organization, owner, name, wanted.contentType, wanted.fileSizeBytes, now, parts.jobs.upload)

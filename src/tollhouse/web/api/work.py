@@ -52,11 +52,12 @@ class CompleteIn(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class FailIn(msgspec.Struct, forbid_unknown_fields=True):
-    """What went wrong, and whether another attempt may help."""
+    """What went wrong, and whether another attempt may help; or `release`: nothing did, but the worker is being stopped."""
 
     fence: int
     error: Annotated[str, msgspec.Meta(max_length=20_000)] = ""
     retry: bool = True
+    release: bool = False
     compute_seconds: Decimal | None = None
 
 
@@ -85,9 +86,11 @@ async def claim(request: Request, parts: Wired, caller: Works, wanted: Annotated
         if taken is not None:
             return Answer(await run_in_threadpool(_claimed, parts, request, taken))
         left = until - loop.time()
-        if left <= 0 or parts.bell.closed or await request.is_disconnected():
+        if left <= 0 or parts.bell.closed:
             return Response(status_code=204)
         await parts.bell.heard(min(left, LOOK_AGAIN))
+        if await request.is_disconnected():  # before the next look: a job for somebody who is gone would be lost for a lease
+            return Response(status_code=204)
 
 
 def _claim(parts: Parts, caller: Caller, wanted: ClaimIn) -> Job | None:
@@ -114,7 +117,8 @@ def _claimed(parts: Parts, request: Request, job: Job) -> dict[str, Any]:
 
 
 def _fetchable(parts: Parts, request: Request, file: JobFile) -> dict[str, Any]:
-    return file_shown(file) | {"url": parts.intake.download_address(file, parts.base(request), parts.clock())}
+    # As long as an upload may wait for its job: a worker may come to a file hours after it was handed the job.
+    return file_shown(file) | {"url": parts.intake.download_address(file, parts.base(request), parts.clock(), parts.jobs.upload)}
 
 
 @router.post("/api/jobs/{id}/progress", openapi_extra=schema_of(ProgressIn))
@@ -150,6 +154,9 @@ def _said(form: Form) -> CompleteIn:
 
 def _complete(parts: Parts, caller: Caller, id: str, said: CompleteIn, form: Form) -> Response:
     with parts.records.reading() as session:
+        before = jobs.ended_by(session, caller.organization, id, said.fence, said.status)
+        if before is not None:
+            return Answer(shown(parts, before))
         jobs.held(session, caller.organization, id, said.fence)  # before anything is stored for a job that is lost
     limits = parts.jobs.limits
     anything = FileLimits(limits.file_bytes, limits.job_bytes, limits.job_files)
@@ -178,7 +185,15 @@ def _thumbnail(parts: Parts, caller: Caller, stored: list[StoredFile]) -> Stored
 
 @router.post("/api/jobs/{id}/fail", openapi_extra=schema_of(FailIn))
 def fail(parts: Wired, caller: Works, id: str, said: Annotated[FailIn, Depends(body_of(FailIn))]) -> Response:
-    """Give a job up: it is tried again later while it has attempts left and `retry` is true, else it has failed."""
+    """Give a job up: it is tried again later while it has attempts left and `retry` is true, else it has failed.
+
+    With `release` it is free again at once, and the attempt does not count.
+    """
+    if said.release:
+        with parts.records.transaction() as session:
+            job = jobs.give_back(session, caller.organization, id, said.fence, parts.clock(), caller.name)
+        parts.bell.ring()
+        return Answer(shown(parts, job))
     with parts.records.transaction() as session:
         job = jobs.fail(
             session,

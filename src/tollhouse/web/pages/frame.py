@@ -20,6 +20,9 @@ PREFIXES = ("/dashboard", "/admin", "/sign-in", "/sign-out", "/welcome")
 NOTHING = "\u2013"
 _SIGNS = {"USD": "$", "EUR": "€", "GBP": "£", "JPY": "¥"}
 _TITLES = {403: "This page cannot be opened", 404: "There is nothing here", 500: "Something went wrong", 503: "Tollhouse is not ready"}
+# In this order: Edge also calls itself Chrome, and Chrome Safari.
+_BROWSERS = (("Edg/", "Edge"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari"))
+_SYSTEMS = (("Android", "Android"), ("iPhone", "iPhone"), ("Windows", "Windows"), ("Mac OS X", "macOS"), ("Linux", "Linux"))
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
@@ -122,6 +125,13 @@ def ago(moment: datetime | None, now: datetime) -> str:
     return "just now"
 
 
+def device(agent: str) -> str:
+    """Firefox on Linux, out of what a browser calls itself; its own words where it is none of the usual ones."""
+    browser = next((name for mark, name in _BROWSERS if mark in agent), "")
+    system = next((name for mark, name in _SYSTEMS if mark in agent), "")
+    return " on ".join(filter(None, (browser, system))) if browser else agent or "Unknown browser"
+
+
 def time_element(moment: datetime | None, now: datetime | None = None) -> Markup:
     """A <time> with the exact instant behind it; relative where `now` is given."""
     if moment is None:
@@ -139,7 +149,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"money": money, "bytes": amount_of_bytes, "duration": duration, "time": time_element}
+    environment.filters |= {"money": money, "bytes": amount_of_bytes, "duration": duration, "time": time_element, "device": device}
     environment.globals |= {"asset": asset_address}
     return environment
 

@@ -37,6 +37,7 @@ def _jobs() -> None:
         sa.Column("fence", sa.Integer(), nullable=False),
         sa.Column("worker", sa.String(200), nullable=True),
         sa.Column("lease_until", Instant(), nullable=True),
+        sa.Column("lease_seconds", sa.Float(), nullable=True),
         sa.Column("available_at", Instant(), nullable=False),
         sa.Column("created_at", Instant(), nullable=False),
         sa.Column("started_at", Instant(), nullable=True),
