@@ -34,7 +34,7 @@ def test_job_that_is_reported_twice_is_billed_once(tolled: Client) -> None:
     assert (job["job_cost"], job["status"], job["metadata"]) == (Decimal("0.361"), "completed", {"pages": 12})
     assert tolled.bill("carol")["net"] == Decimal("0.36")
     assert [customer["id"] for customer in tolled.customers()["customers"]] == ["carol"]
-    assert (tolled.stats().accepted, tolled.stats().duplicates) == (6, 3)
+    assert (tolled.stats().accepted, tolled.stats().duplicates, tolled.stats().conflicts) == (6, 3, 0)
 
 
 def test_meter_counts_what_is_tracked_digit_for_digit(tolled: Client) -> None:

@@ -347,6 +347,42 @@ def test_a_retry_without_a_time_is_no_conflict(manga: Tenant) -> None:
     assert "conflicts" not in manga.send(event("a"))
 
 
+def test_a_retry_with_another_stamped_time_is_no_conflict(manga: Tenant) -> None:
+    manga.send(event("a", time="2024-01-01T00:00:00Z", stamped=True))
+    receipt = manga.send(event("a", time="2024-01-02T00:00:00Z", stamped=True))
+    assert receipt == {"inserted": 0, "duplicates": 1, "rejected": []}
+
+
+def test_half_of_a_surrogate_pair_in_an_array_rejects_its_own_event(manga: Tenant) -> None:
+    body = (
+        b'[{"id":"a\\ud83d\\ude00","type":"t"} ,\n{"id":"b\\ud800","type":"t"},{"id":"c\\\\ud800","type":"t"},{"id":"d\\udc00","type":"t"}]'
+    )
+    receipt = post(manga, body).json()
+    assert [fault["index"] for fault in receipt["rejected"]] == [1, 3]
+    assert sorted(one["id"] for one in stored(manga)) == ["a\N{GRINNING FACE}", "c\\ud800"]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        '{"n":1,"n":2}',
+        '{"n" :1,"n":2}',
+        '{"n":1,"\\u006e":2}',
+        '{"a":[{"n":1,"n":1}]}',
+        '{"n":1,"a":"\\":","n":2}',
+        '{"n":' + "1" * 5000 + ',"n":2}',
+    ],
+    ids=["flat", "spaced", "escaped", "nested", "beside a colon", "long number"],
+)
+def test_an_object_that_names_a_member_twice_is_refused(manga: Tenant, data: str) -> None:
+    body = '[{"id":"a","type":"t"},{"id":"b","type":"t","data":' + data + '},{"id":"c","type":"t","data":{"n":1,"a":{"n":":"}}}]'
+    receipt = post(manga, body.encode()).json()
+    assert receipt["inserted"] == 2
+    (fault,) = receipt["rejected"]
+    assert (fault["index"], fault["field"]) == (1, "data")
+    assert "twice" in fault["detail"]
+
+
 def test_the_same_id_from_another_source_is_another_event(manga: Tenant) -> None:
     assert manga.send(event("a"), event("a", source="writer"))["inserted"] == 2
 

@@ -32,6 +32,7 @@ class Incoming(msgspec.Struct, gc=False):
     data: msgspec.Raw = msgspec.Raw(b"null")
     specversion: str = "1.0"
     data_base64: str | None = None
+    stamped: bool = False  # an extension of ours: `time` is when the sender noted the event, and a retry may note another
 
 
 _one = msgspec.json.Decoder(Incoming)
@@ -39,6 +40,8 @@ _many = msgspec.json.Decoder(list[Incoming])
 _raws = msgspec.json.Decoder(list[msgspec.Raw])
 _FIELD = re.compile(r" - at `\$\.?(?:\[[0-9]+\]\.?)?(\w*)")
 _MISSING = re.compile(r"missing required field `(\w+)`")
+_ESCAPE = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.", re.DOTALL)
+_GAP = re.compile(rb"[\s,]*")
 _LINE_TYPES = ("application/x-ndjson", "application/ndjson", "application/jsonl", "application/jsonlines")
 
 
@@ -114,7 +117,7 @@ def columns(events: Sequence[Incoming], payload: Payload, organization: str, now
         [event.subject or None for event in events],
         instants,
         [now] * count,
-        [event.time is not None for event in events],
+        [event.time is not None and not event.stamped for event in events],
         jobs,
         paths,
         values,
@@ -147,7 +150,7 @@ def _accept(submission: Submission, event: Incoming, payload: Payload, organizat
     batch.subject.append(event.subject or None)
     batch.time.append(time)
     batch.received_at.append(now)
-    batch.timed.append(event.time is not None)
+    batch.timed.append(event.time is not None and not event.stamped)
     batch.job.append(kept.job)
     batch.path.append(kept.path)
     batch.value.append(kept.value)
@@ -178,11 +181,26 @@ def _decode(body: bytes, content_type: str) -> tuple[Places, list[Fault]]:
         lines = _lines(text)
         if text.startswith(b"{") and len(lines) > 1 and "json" not in content_type:
             return _separately(lines)
-        raise BadInput(f"The body is no JSON: {_said(error)}.") from None
+        if not text.startswith(b"["):
+            raise BadInput(f"The body is no JSON: {_said(error)}.") from None
     try:
-        return _separately(_raws.decode(text) if text.startswith(b"[") else [text])
+        return _separately(_items(text) if text.startswith(b"[") else [text])
     except (msgspec.DecodeError, RecursionError) as error:
         raise BadInput(f"The body is no JSON: {_said(error)}.") from None
+
+
+def _items(text: bytes) -> list[bytes]:
+    """The texts of a JSON array's items. Half of a surrogate pair in one of them shall not hide the others."""
+    items, at = [], 1
+    for item in _raws.decode(_ESCAPE.sub(_whole, text) if b"\\u" in text else text):
+        at = _GAP.match(text, at).end()  # type: ignore[union-attr]  # it matches nothing, too
+        items.append(text[at : (at := at + len(bytes(item)))])
+    return items
+
+
+def _whole(escape: re.Match[bytes]) -> bytes:
+    """A question mark of the same length for half of a surrogate pair; every other escape as it is."""
+    return b"\\u003f" if escape[1] else escape[0]
 
 
 def _lines(text: bytes) -> list[bytes]:

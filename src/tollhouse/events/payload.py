@@ -28,6 +28,8 @@ _SIXTEEN = b"0" * 16
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]')
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_objects = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
+_SPACED_COLONS = (b" :", b"\t:", b"\r:", b"\n:")
 _array = msgspec.json.Decoder(list[msgspec.Raw])
 _string = msgspec.json.Decoder(str)
 
@@ -84,9 +86,11 @@ class Payload:
         return not (self.may_hold_nul or self._may_hold_surrogates)
 
     def all_small_and_flat(self, raws: Sequence[bytes]) -> bool:
-        """Whether no payload can be over a limit of size or depth, or hold a number that a double cannot."""
-        limit = self._limit
-        if _may_hold_long_number(b",".join(raws)):  # of the payloads alone: an id often has that many digits
+        """Whether no payload can be over a limit of size or depth, or hold a number that a double cannot or a member twice."""
+        limit, together = self._limit, b",".join(raws)
+        if _may_hold_long_number(together):  # of the payloads alone: an id often has that many digits
+            return False
+        if not _hold_members_once(together) and any(_repeated_member(raw) is not None for raw in raws):
             return False
         return all(len(raw) <= limit and raw.count(b"{") + raw.count(b"[") <= DEEPEST for raw in raws)
 
@@ -121,6 +125,8 @@ class Payload:
             raise PayloadFault("data", f"has {len(data)} bytes; send at most {self._limit}")
         if data.count(b"{") + data.count(b"[") > DEEPEST and _depth(data) > DEEPEST:
             raise PayloadFault("data", f"is nested more than {DEEPEST} levels deep; flatten it")
+        if (name := _repeated_member(data)) is not None:
+            raise PayloadFault("data", f"names the member {name[:40]!r} twice in one object; send it once")
         if self.may_hold_nul and _NUL.search(data):
             raise PayloadFault("data", "holds a NUL character, which cannot be stored; leave it out")
         if self._may_hold_surrogates and not _well_formed(data):
@@ -161,6 +167,31 @@ def _may_hold_long_number(text: bytes) -> bool:
     """Whether there are sixteen digits and dots in a row anywhere, or an exponent of three digits."""
     digits = text.translate(_AS_ZEROS)  # a search for sixteen zeros is many times faster than one for sixteen digits
     return _SIXTEEN in digits or (b"0e" in digits and _EXPONENT_3.search(digits) is not None)
+
+
+def _hold_members_once(together: bytes) -> bool:
+    """Whether it is certain, at a glance, that these payloads are flat objects and none names a member twice."""
+    if any(pair in together for pair in _SPACED_COLONS):
+        return False
+    try:
+        members = sum(map(len, _objects.decode(b"[" + together + b"]")))
+    except msgspec.ValidationError:
+        return False
+    return members == together.count(b'":')  # of which there are as many as members sent, or more
+
+
+def _repeated_member(data: bytes) -> str | None:
+    """The name of a member that an object in the payload has twice: one engine would read the first, another the last."""
+    repeated: list[str] = []
+
+    def look(members: list[tuple[str, Any]]) -> None:
+        names = [name for name, _ in members]
+        if len(set(names)) < len(names):
+            repeated.append(next(name for name in names if names.count(name) > 1))
+
+    if b":" in data and not _hold_members_once(data):
+        json.loads(data, object_pairs_hook=look, parse_int=str)  # an int has a limit of digits of its own
+    return repeated[0] if repeated else None
 
 
 def _depth(data: bytes) -> int:

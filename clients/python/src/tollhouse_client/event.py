@@ -17,8 +17,13 @@ def new_id() -> str:
 
 
 def line(type: str, source: str, subject: str | int | None, data: Mapping[str, Any] | None, id: str, time: datetime | str | None) -> bytes:
-    """The event in one line, without the newline; raises ValueError or TypeError where JSON cannot say it."""
-    members = {"specversion": "1.0", "id": id, "source": source, "type": type, "time": _instant(time)}
+    """The event in one line, without the newline; raises ValueError or TypeError where JSON cannot say it.
+
+    A time that the app did not give is marked as `stamped`, so that the same event tracked again later is no other event.
+    """
+    members: dict[str, Any] = {"specversion": "1.0", "id": id, "source": source, "type": type, "time": _instant(time)}
+    if time is None:
+        members["stamped"] = True
     if subject is not None:
         members["subject"] = _name(subject)
     return encode(members | ({} if data is None else {"data": data}))
