@@ -24,6 +24,11 @@ def document(house: House) -> dict[str, Any]:
     return described
 
 
+def test_both_addresses_for_events_are_described(document: dict[str, Any]) -> None:
+    assert {"200", "400"} <= set(document["paths"]["/api/events"]["post"]["responses"])
+    assert {"204", "400"} <= set(document["paths"]["/api/v1/events"]["post"]["responses"])
+
+
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["allowed", "not-allowed"])
 def test_no_question_gets_a_5xx(house: House, document: dict[str, Any], mode: GenerationMode, subtests: pytest.Subtests) -> None:
     asked = 0

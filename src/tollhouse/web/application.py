@@ -69,4 +69,7 @@ class Application:
             if b"%00" in scope["query_string"] or "\0" in scope["path"]:
                 await problem.respond(BadInput("The address holds a NUL character; leave it out."))(scope, receive, send)
                 return
-        await self.api(scope, receive, send)
+        try:
+            await self.api(scope, receive, send)
+        except Exception as error:  # it is answered; the server would write it into the log in words of its own
+            problem.note(error)

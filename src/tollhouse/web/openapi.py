@@ -12,6 +12,7 @@ _EVENT: dict[str, Any] = {
         "source": {"type": "string", "maxLength": 255},
         "subject": {"type": "string", "maxLength": 255, "nullable": True},
         "time": {"type": "string", "format": "date-time", "nullable": True},
+        "stamped": {"type": "boolean"},
         "data": {},
     },
 }
@@ -29,31 +30,35 @@ _PROBLEM = {
     "description": "What was wrong",
     "content": {"application/problem+json": {"schema": {"type": "object", "required": ["type", "title", "status", "detail"]}}},
 }
+_BODY = {
+    "required": True,
+    "content": {
+        "application/json": {"schema": {"anyOf": [_EVENT, {"type": "array", "items": _EVENT}]}},
+        "application/cloudevents+json": {"schema": _EVENT},
+        "application/cloudevents-batch+json": {"schema": {"type": "array", "items": _EVENT}},
+        "application/x-ndjson": {"schema": {"type": "string"}},
+    },
+}
+
+
+def _ingest(id: str, summary: str, success: dict[str, Any]) -> dict[str, Any]:
+    problems = dict.fromkeys(("400", "401", "403", "413", "429", "503", "507"), _PROBLEM)
+    return {"post": {"summary": summary, "operationId": id, "tags": ["events"], "requestBody": _BODY, "responses": success | problems}}
+
+
+_COMMITTED = {"description": "Committed to disk", "content": {"application/json": {"schema": _RECEIPT}}}
 _INGEST = {
-    "post": {
-        "summary": "Send events",
-        "operationId": "send_events",
-        "tags": ["events"],
-        "requestBody": {
-            "required": True,
-            "content": {
-                "application/json": {"schema": {"anyOf": [_EVENT, {"type": "array", "items": _EVENT}]}},
-                "application/cloudevents+json": {"schema": _EVENT},
-                "application/cloudevents-batch+json": {"schema": {"type": "array", "items": _EVENT}},
-                "application/x-ndjson": {"schema": {"type": "string"}},
-            },
-        },
-        "responses": {
-            "200": {"description": "Committed to disk", "content": {"application/json": {"schema": _RECEIPT}}},
-            **dict.fromkeys(("400", "401", "403", "413", "429", "503", "507"), _PROBLEM),
-        },
-    }
+    "/api/events": _ingest("send_events", "Send events", {"200": _COMMITTED}),
+    "/api/v1/events": _ingest(
+        "send_events_as_to_openmeter", "Send events, answered as OpenMeter does", {"204": {"description": "All committed to disk"}}
+    ),
 }
 
 
 def with_ingest(document: dict[str, Any]) -> dict[str, Any]:
     """FastAPI's document, completed."""
-    document["paths"].setdefault("/api/events", {}).update(_INGEST)
+    for path, operation in _INGEST.items():
+        document["paths"].setdefault(path, {}).update(operation)
     document.setdefault("components", {})["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
     document["security"] = [{"key": []}]
     for path in document["paths"].values():

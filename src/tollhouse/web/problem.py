@@ -19,8 +19,13 @@ _TITLES = {404: "There is nothing at this address.", 405: "This address does not
 
 def document(error: TollhouseError) -> dict[str, Any]:
     """The problem document of one of our own errors."""
-    shown = {"type": "about:blank", "title": error.title(), "status": error.status, "detail": error.detail}
+    shown = {"type": "about:blank", "title": error.title(), "status": error.status, "detail": sentence(error.detail)}
     return shown | ({"errors": [fault.as_dict() for fault in error.faults]} if error.faults else {})
+
+
+def sentence(detail: str) -> str:
+    """The text with a full stop, where it ends without one."""
+    return detail if detail.endswith((".", "!", "?")) else f"{detail}."
 
 
 def headers(error: TollhouseError) -> dict[str, str]:
@@ -37,7 +42,16 @@ def respond(error: TollhouseError) -> Response:
 
 def unexpected(error: Exception) -> TollhouseError:
     """What a client hears of an error of our own making; the log has all of it."""
+    note(error)
+    return _mishap()
+
+
+def note(error: Exception) -> None:
+    """Write an error of our own making into the log."""
     log.error("unexpected error", exc_info=error)
+
+
+def _mishap() -> TollhouseError:
     return TollhouseError("Something went wrong inside Tollhouse; its log says what.")
 
 
@@ -61,9 +75,9 @@ def install(app: FastAPI, wants_page: Callable[[Request], bool], as_page: Callab
         if error.status_code == 404 and wants_page(request):
             return as_page(request, NotFound(_TITLES[404]))
         title = _TITLES.get(error.status_code, str(error.detail))
-        shown = {"type": "about:blank", "title": title, "status": error.status_code, "detail": title}
+        shown = {"type": "about:blank", "title": title, "status": error.status_code, "detail": sentence(title)}
         return Response(encode(shown), error.status_code, error.headers, MEDIA_TYPE)
 
     @app.exception_handler(Exception)
-    async def other(request: Request, error: Exception) -> Response:
-        return answered(request, unexpected(error))
+    async def other(request: Request, _error: Exception) -> Response:
+        return answered(request, _mishap())  # it is raised again behind this, and noted there
