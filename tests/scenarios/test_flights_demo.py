@@ -33,7 +33,7 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path, dict[s
     """What the demo printed, and the data directory that it left."""
     data = tmp_path_factory.mktemp("demo") / "data"
     environment = {**os.environ, "HOME": str(data.parent), "TOLLHOUSE_DATA": str(data)}
-    command = [sys.executable, "examples/flights/demo.py", "--once", "--port", "0", "--data", str(data)]
+    command = [sys.executable, "-m", "examples.demo", "--once", "--port", "0", "--data", str(data)]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout, data, environment

@@ -1,0 +1,1 @@
+"""A year of flights out of New York as usage: metered, priced, billed."""
