@@ -90,9 +90,14 @@ class Payload:
         limit, together = self._limit, b",".join(raws)
         if _may_hold_long_number(together):  # of the payloads alone: an id often has that many digits
             return False
-        if not _hold_members_once(together) and any(_repeated_member(raw) is not None for raw in raws):
+        if max(map(len, raws)) > limit:
             return False
-        return all(len(raw) <= limit and raw.count(b"{") + raw.count(b"[") <= DEEPEST for raw in raws)
+        once = _hold_members_once(together)
+        if once and b"[" not in together:
+            return True  # no deeper than an empty object in each member
+        if any(raw.count(b"{") + raw.count(b"[") > DEEPEST for raw in raws):
+            return False
+        return once or all(_repeated_member(raw) is None for raw in raws)
 
     def promoted_of(self, types: Sequence[str], raws: Sequence[bytes]) -> tuple[list[str | None], list[str | None], list[str | None]]:
         """Jobs, paths and values of many payloads, as `keep` finds them."""
