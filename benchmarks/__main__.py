@@ -6,10 +6,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import ingest, postgres, queries
+from benchmarks import ingest, pages, postgres, queries
 from benchmarks.report import console, seconds
 
-SECTIONS = ("ingest", "memory", "queries", "postgres")
+SECTIONS = ("ingest", "memory", "queries", "pages", "postgres")
 
 
 def main() -> None:
@@ -41,6 +41,8 @@ def _run(directory: Path, chosen: set[str], sizes: list[int], quick: bool, large
     if "queries" in chosen:
         for section in queries.sections(directory, [*sizes, 100_000_000] if large else sizes):
             section.show()
+    if "pages" in chosen:
+        pages.sections(directory, 300_000 if quick else 1_000_000).show()
     if "postgres" in chosen:
         for section in postgres.sections([300_000] if quick else sizes, 480.0):
             section.show()

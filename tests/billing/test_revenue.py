@@ -291,7 +291,7 @@ def test_who_uses_nothing_is_not_foreseen(ledgers: Open) -> None:
     ledger = ledgers()
     ledger.write([Use("carol", 0, 5, D(1000), 0, 0)])
     assert billing.forecast(ledger.books()) == {}
-    assert billing.forecast(ledger.books(), ("dave",)) == {}
+    assert billing.forecast(ledger.books(), "dave") == {}
 
 
 def test_the_discount_of_the_months_end_is_foreseen(ledgers: Open) -> None:

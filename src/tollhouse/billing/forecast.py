@@ -4,7 +4,7 @@
 are carried forward and then billed, so tiers, packages and the volume discount apply to the month's end as they will.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -27,17 +27,19 @@ class Forecast:
     expected: Bill
 
 
-def forecast(books: Books, customers: tuple[str, ...] = ()) -> dict[str, Forecast]:
-    """The running month of those customers, or of all that have used anything in it or lately."""
+def forecast(books: Books, customer: str | None = None) -> dict[str, Forecast]:
+    """The running month of one customer, or of all, who have used anything in it or lately."""
     today = times.local_date(books.now, books.home)
     midnight = times.midnight(today, books.home)
     month = times.midnight(today.replace(day=1), books.home)
     left = Decimal(times.midnight(times.next_month(today), books.home) - books.now) / times.DAY
-    used = _by_customer(books, customers, month, books.now)
-    long, short = (
-        _by_customer(books, customers, times.midnight(today - timedelta(days=days), books.home), midnight) for days in (LATELY, BRIEFLY)
-    )
-    today_so_far = _by_customer(books, customers, midnight, books.now)
+    ranges = [(month, books.now), *((times.midnight(today - timedelta(days=days), books.home), midnight) for days in (LATELY, BRIEFLY))]
+    if customer is None:
+        used, long, short = (_of_all(books, start, end) for start, end in ranges)
+        newcomers = used.keys() - long.keys()
+        today_so_far = _of_all(books, midnight, books.now) if newcomers else {}
+    else:
+        used, long, short, today_so_far = _of_one(books, customer, [*ranges, (midnight, books.now)])
     places = minor_places(books.currency)
     found: dict[str, Forecast] = {}
     for name in sorted(used.keys() | long.keys()):
@@ -67,12 +69,33 @@ def _rounded(quantities: Mapping[str, Decimal]) -> dict[str, Decimal]:
     return {meter: round_half_even(quantity, 6) for meter, quantity in quantities.items()}
 
 
-def _by_customer(books: Books, customers: tuple[str, ...], start: int, end: int) -> dict[str, dict[str, Decimal]]:
-    """Customer to meter id to quantity."""
-    found: dict[str, dict[str, Decimal]] = {}
-    if start < end:
-        for meter in books.counted():
-            for row in books.ask(meter, UsageQuery(start, end, None, books.home, customers, ("subject",))):
-                if row.subject is not None:
-                    found.setdefault(row.subject, {})[meter.id] = Decimal(row.value or 0)
+ByCustomer = dict[str, dict[str, Decimal]]
+"""Customer to meter id to quantity."""
+
+
+def _of_all(books: Books, start: int, end: int) -> ByCustomer:
+    """Everybody, in one query a meter."""
+    found: ByCustomer = {}
+    for meter in books.counted() if start < end else ():
+        for row in books.ask(meter, UsageQuery(start, end, None, books.home, (), ("subject",))):
+            if row.subject is not None:
+                found.setdefault(row.subject, {})[meter.id] = Decimal(row.value or 0)
+    return found
+
+
+def _of_one(books: Books, customer: str, ranges: Sequence[tuple[int, int]]) -> tuple[ByCustomer, ...]:
+    """One customer in each range, out of one query a meter whose days are put together."""
+    found: tuple[ByCustomer, ...] = tuple({} for _ in ranges)
+    whole = min(start for start, _ in ranges), max(end for _, end in ranges)
+    for meter in books.counted():
+        if meter.aggregation not in ("sum", "count"):  # its days cannot be put together, and it is not carried forward
+            for row in books.ask(meter, UsageQuery(*ranges[0], None, books.home, (customer,), ("subject",))):
+                found[0].setdefault(customer, {})[meter.id] = Decimal(row.value or 0)
+            continue
+        for row in books.ask(meter, UsageQuery(*whole, "day", books.home, (customer,))):
+            for into, (start, end) in zip(found, ranges, strict=True):
+                if start <= (row.start or 0) < end:
+                    quantities = into.setdefault(customer, {})
+                    with wide():
+                        quantities[meter.id] = quantities.get(meter.id, Decimal(0)) + Decimal(row.value or 0)
     return found

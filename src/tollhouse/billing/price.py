@@ -71,6 +71,10 @@ class PriceBook:
             return max(mine, key=lambda price: price.starts or date.min).rule
         return self.defaults.get(meter)
 
+    def is_special(self, customer: str) -> bool:
+        """Whether the customer has a price of their own for anything."""
+        return any(price.customer == customer for prices in self.prices.values() for price in prices)
+
     def priced(self, meter: str) -> bool:
         """Whether the meter can cost anything."""
         return meter in self.prices or meter in self.defaults

@@ -6,7 +6,7 @@ days of a month add up to the month; a bill is in the currency's smallest unit.
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -19,7 +19,7 @@ from tollhouse import events, journal, metering
 from tollhouse.billing.bill import Bill, draw_up
 from tollhouse.billing.discount import DiscountTable
 from tollhouse.billing.price import PriceBook
-from tollhouse.billing.rating import rate
+from tollhouse.billing.rating import Rate, rate
 from tollhouse.billing.seed_meters import BYTES, GIGABYTE, JOB_COMPLETION, JOBS, SECONDS
 from tollhouse.kit import times
 from tollhouse.kit.errors import NotFound, Unprocessable
@@ -58,6 +58,7 @@ class Books:
     home: ZoneInfo
     currency: str
     now: int
+    _rules: dict[tuple[str | None, int], list[tuple[str, str, str, Rate]]] = field(default_factory=dict)
 
     def named(self, slug: str) -> Meter | None:
         """The meter of that slug, if the organization has not deleted it."""
@@ -71,11 +72,18 @@ class Books:
         """The meter's answer."""
         return metering.usage(self.store, meter, query, self.home, self.now)
 
+    def _priced(self, customer: str, month: int) -> list[tuple[str, str, str, Rate]]:
+        """The meters that cost a customer something in a month: id, slug, unit and rate; looked up once for all who pay the same."""
+        key = (customer if self.prices.is_special(customer) else None, month)
+        if key not in self._rules:
+            first = times.local_date(month, self.home)
+            rated = ((meter, self.prices.rule(meter.id, customer, first)) for meter in self.meters)
+            self._rules[key] = [(meter.id, meter.slug, meter.unit, rule) for meter, rule in rated if rule is not None]
+        return self._rules[key]
+
     def bill(self, customer: str, month: int, quantities: Mapping[str, Decimal], places: int | None = None) -> Bill:
         """One customer's bill of one month over quantities by meter id."""
-        first = times.local_date(month, self.home)
-        rules = [(meter, self.prices.rule(meter.id, customer, first)) for meter in self.meters if meter.id in quantities]
-        usage = [(meter.slug, meter.unit, rule, quantities[meter.id]) for meter, rule in rules if rule is not None]
+        usage = [(slug, unit, rule, quantities[id]) for id, slug, unit, rule in self._priced(customer, month) if id in quantities]
         return draw_up(usage, self.discounts) if places is None else draw_up(usage, self.discounts, places)
 
 

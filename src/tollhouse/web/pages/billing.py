@@ -58,7 +58,7 @@ def page(
     chosen = _chosen(books, days, start, end)
     customer = viewer.customer
     usage = billing.daily_usage(books, customer, chosen.start, chosen.end)
-    foreseen = billing.forecast(books, (customer,)).get(customer)
+    foreseen = billing.forecast(books, customer).get(customer)
     newest = usage[::-1]
     today = times.local_date(books.now, books.home)
     rules = [(meter, books.prices.rule(meter.id, customer, today)) for meter in books.meters]
