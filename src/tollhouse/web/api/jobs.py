@@ -85,9 +85,14 @@ def _create_from_form(parts: Parts, caller: Caller, customer: str | None, form: 
 
 def _create_from_uploads(parts: Parts, caller: Caller, customer: str | None, wanted: JobIn, key: str | None) -> Response:
     owner = _owner(customer, wanted.user_id)
-    if key is not None and (before := _made_with(parts, caller, key, wanted, owner)) is not None:
+    if (before := _made_with(parts, caller, key, wanted, owner)) is not None:
         return Answer(shown(parts, before), 201)
-    stored = parts.intake.collect(caller.organization, owner, wanted.uploads, parts.clock())
+    try:
+        stored = parts.intake.collect(caller.organization, owner, wanted.uploads, parts.clock())
+    except NotFound:  # unless the same request was quicker by a moment, and its job has them
+        if (before := _made_with(parts, caller, key, wanted, owner)) is None:
+            raise
+        return Answer(shown(parts, before), 201)
     job, _ = make(parts, caller, NewJob(owner, wanted.kind, wanted.data, stored, parts.jobs.attempts, key))
     return Answer(shown(parts, job), 201)
 
@@ -101,7 +106,7 @@ def make(parts: Parts, caller: Caller, new: NewJob) -> tuple[Job, bool]:
                 return before, False
             jobs.take(session, [file.key for file in new.files])
             job = jobs.create(session, caller.organization, parts.clock(), caller.name, new)
-    except IntegrityError:  # the same request was quicker by a moment
+    except (IntegrityError, Conflict):  # unless the same request was quicker by a moment
         with parts.records.reading() as session:
             made = jobs.made_before(session, caller.organization, new)
         if made is None:
@@ -283,8 +288,10 @@ def _object(text: str) -> dict[str, Any]:
     return read
 
 
-def _made_with(parts: Parts, caller: Caller, key: str, wanted: JobIn, owner: str) -> Job | None:
+def _made_with(parts: Parts, caller: Caller, key: str | None, wanted: JobIn, owner: str) -> Job | None:
     """The job that these uploads went into when the same request came before: they are not there any more to be judged."""
+    if key is None:
+        return None
     with parts.records.reading() as session:
         before = jobs.find_by_key(session, caller.organization, key)
         if before is None:
