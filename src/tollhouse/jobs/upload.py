@@ -36,7 +36,7 @@ def reserve(
 ) -> Upload:
     """A fresh key for one file, which is kept until it expires or a job takes it."""
     upload = Upload(
-        key=f"files/{organization}/{ids.new('upl')}/{name}",
+        key=f"files/{organization}/{ids.new('upl')}/{name.replace('#', '_')}",  # a directory keeps no name that ends in #1
         organization=organization,
         customer=customer,
         name=name,

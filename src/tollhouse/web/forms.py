@@ -37,6 +37,11 @@ class _Parser(MultiPartParser):
     def on_end(self) -> None:
         self.ended = True
 
+    def close(self) -> None:
+        """Close what was begun, also a file whose part did not come to its end."""
+        for file in self._files_to_close_on_error:
+            file.close()
+
 
 @asynccontextmanager
 async def form_of(request: Request, limits: FileLimits) -> AsyncIterator[Form]:
@@ -66,6 +71,7 @@ async def _read(request: Request, limits: FileLimits, opened: list[UploadFile]) 
         raise BadInput("The upload broke off; nothing of it was kept.") from None
     opened += [item for _, item in parsed.multi_items() if isinstance(item, UploadFile)]
     if not parser.ended:
+        parser.close()
         raise BadInput("The upload is cut off before its end; nothing of it was kept.")
     # A file field that was left empty is sent by browsers as a file without name and content.
     files: list[tuple[str, IO[bytes]]] = [(file.filename or "", file.file) for file in opened if file.filename or file.size]

@@ -56,9 +56,7 @@ class Intake:
         if len(files) > limits.job_files:
             raise Unprocessable(f"files: there are {len(files)}; at most {limits.job_files} are accepted.")
         judged = [jobs.inspect(file, name, limits) for name, file in files]
-        total = sum(one.size for one in judged)
-        if total > limits.job_bytes:
-            raise Unprocessable(f"files: together they have {total} bytes; at most {limits.job_bytes} are accepted.")
+        _check_together([one.size for one in judged], limits)
         with self.records.transaction() as session:
             places = [
                 jobs.reserve(session, organization, customer, one.name, one.content_type, one.size, now, self.terms.upload)
@@ -83,6 +81,7 @@ class Intake:
             raise Unprocessable(f"uploads: there are {len(keys)}; at most {self.terms.limits.job_files} are accepted.")
         with self.records.reading() as session:
             places = [jobs.upload(session, organization, key, customer, now) for key in keys]
+        _check_together([place.size for place in places], self.terms.limits)
         return [self._arrived(place) for place in places]
 
     def _arrived(self, place: Upload) -> StoredFile:
@@ -168,6 +167,11 @@ class Intake:
         """The key and announced size of the upload that an address is for."""
         said = signing.unsign(self._key, _UPLOAD, token, int(now.timestamp()))
         return said["to"], said["size"]
+
+
+def _check_together(sizes: Sequence[int], limits: FileLimits) -> None:
+    if sum(sizes) > limits.job_bytes:
+        raise Unprocessable(f"files: together they have {sum(sizes)} bytes; at most {limits.job_bytes} are accepted.")
 
 
 def disposition(name: str) -> str:
