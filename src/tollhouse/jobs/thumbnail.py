@@ -10,8 +10,10 @@ import zipfile
 from typing import IO
 
 import pypdfium2
+import structlog
 from PIL import Image, ImageOps
 
+log = structlog.get_logger()
 SIDE = 480
 MOST_PIXELS = 80_000_000
 MOST_BYTES = 64 << 20
@@ -34,7 +36,8 @@ def draw(file: IO[bytes], content_type: str) -> bytes | None:
         else:
             return None
         return None if picture is None else _small(picture)
-    except (OSError, ValueError, SyntaxError, EOFError, zipfile.BadZipFile, pypdfium2.PdfiumError, Image.DecompressionBombError):
+    except Exception as error:  # decoders stumble over bad files in more ways than they name
+        log.info("a file has no thumbnail", content_type=content_type, reason=f"{type(error).__name__}: {error}"[:200])
         return None
     finally:
         file.seek(0)
