@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 import argon2
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from tollhouse import journal
@@ -116,16 +117,15 @@ def authenticate(session: Session, attempt: Attempt) -> User:
 
 
 def note_failure(session: Session, attempt: Attempt, now: datetime) -> None:
-    """Count a failed attempt under each of its names."""
+    """Count a failed attempt under each of its names, each of several at once."""
+    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
     for name in attempt.names:
-        kept = session.get(FailedSignIn, name)
-        if kept is None or kept.until <= now:
-            session.merge(FailedSignIn(name=name, count=1, until=now + REMEMBERED))
-        else:
-            kept.count += 1
-            beyond = kept.count - FREE_ATTEMPTS
-            wait = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(beyond - 1, 20)) if beyond > 0 else timedelta(0)
-            kept.until = now + REMEMBERED + wait
+        session.execute(dialect.insert(FailedSignIn).values(name=name, count=0, until=now).on_conflict_do_nothing())
+        kept = session.get_one(FailedSignIn, name, with_for_update=True)
+        kept.count = kept.count + 1 if kept.until > now else 1
+        beyond = kept.count - FREE_ATTEMPTS
+        wait = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(beyond - 1, 20)) if beyond > 0 else timedelta(0)
+        kept.until = now + REMEMBERED + wait
 
 
 def note_success(session: Session, attempt: Attempt) -> None:

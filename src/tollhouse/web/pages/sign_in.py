@@ -12,7 +12,7 @@ from tollhouse.jobs import FileLimits
 from tollhouse.kit.errors import Busy, Forbidden, NotFound, TollhouseError, Unauthenticated
 from tollhouse.web.forms import form_of
 from tollhouse.web.pages.frame import redirect, show
-from tollhouse.web.pages.viewer import Operates, cookie_name, is_secure
+from tollhouse.web.pages.viewer import Operates, cookie_name, is_from_elsewhere, is_secure
 from tollhouse.web.parts import Parts, Wired
 
 router = APIRouter(include_in_schema=False)
@@ -88,7 +88,8 @@ async def sign_out(request: Request, parts: Wired, viewer: Operates) -> Response
     if viewer.signed_in is not None:
         await run_in_threadpool(_revoke, parts, viewer.signed_in, viewer.signed_in.session.id)
     answer = redirect("/sign-in")
-    answer.delete_cookie(cookie_name(is_secure(request, parts)), path="/")
+    secure = is_secure(request, parts)
+    answer.delete_cookie(cookie_name(secure), path="/", secure=secure, httponly=True, samesite="lax")
     return answer
 
 
@@ -180,7 +181,7 @@ async def revoke(request: Request, parts: Wired, viewer: Operates, id: str) -> R
 
 def _refuse_foreign(request: Request) -> None:
     """Before there is a session, where the form came from is all there is to check (login CSRF)."""
-    if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+    if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none") or is_from_elsewhere(request):
         raise Forbidden("This form was sent from another site; open the page here and send it again.")
 
 
