@@ -9,7 +9,7 @@ import tracemalloc
 import zipfile
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.jobs.material import EOCD, GOOD, animation, archive, comic, document, encrypted, overlapping, picture
@@ -93,6 +93,7 @@ def test_a_name_that_is_a_path_or_hides_something_is_refused(name: str) -> None:
     assert error.value.detail.isprintable()
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.text(st.characters(codec=None), max_size=220))
 def test_a_name_is_either_kept_as_it_is_or_refused(name: str) -> None:
     try:
@@ -326,7 +327,7 @@ def test_a_document_that_is_packed_as_an_archive_is_no_second_thing_but_held_to_
 beginnings = st.sampled_from([content[:40] for _, content in GOOD.values()] + [b"", b"PK\x03\x04", EOCD, b"%PDF-", b"<"])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(beginnings, st.binary(max_size=400), st.sampled_from(list(GOOD)), st.sampled_from([LIMITS, ANYTHING]))
 @example(b"", EOCD + b"\xff" * 18, "book.zip", ANYTHING)
 @example(b"PK\x03\x04", EOCD + b"\xff" * 18, "book.zip", ANYTHING)
@@ -340,7 +341,7 @@ def test_whatever_bytes_come_are_judged_or_refused(head: bytes, rest: bytes, nam
     assert not limits.types or found.content_type in limits.types
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.sampled_from([comic(1), archive({"a/ü": b"x", "b": b"y" * 50}), encrypted(), overlapping(b"abc", 3)]),
     st.lists(st.tuples(st.integers(0, 5000), st.integers(0, 255)), min_size=1, max_size=12),

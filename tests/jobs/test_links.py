@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -262,7 +262,7 @@ DRAWABLE = {name: file for name, file in GOOD.items() if file[0].startswith(("im
 }
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from(list(DRAWABLE)), st.lists(st.tuples(st.integers(0, 3000), st.integers(0, 255)), max_size=10), st.integers(0, 300))
 def test_whatever_is_damaged_is_drawn_or_not_and_nothing_else_happens(name: str, changes: list[tuple[int, int]], cut: int) -> None:
     content_type, whole = DRAWABLE[name]
