@@ -13,7 +13,8 @@ from pathlib import Path
 
 import structlog
 
-from tollhouse import access, billing, jobs, metering
+from tollhouse import access, alerts, billing, jobs, metering
+from tollhouse.alerts import DeliveryTerms
 from tollhouse.billing import DefaultRates, DiscountTable, DiscountTier
 from tollhouse.events import EventLimits, Ingest
 from tollhouse.jobs import FileLimits, Terms
@@ -77,6 +78,15 @@ class Tollhouse:
             self.parts.bell.ring()
         self.parts.courier.deliver()
 
+    def evaluate_alerts(self) -> None:
+        """Raise what the rules find in the journal, and bring it to the channels."""
+        alerts.evaluate(self.records, self.parts.clock())
+        self.parts.deliverer.deliver()
+
+    def deliver_alerts(self) -> None:
+        """Bring what could not be delivered at once."""
+        self.parts.deliverer.deliver()
+
     def sweep_uploads(self) -> None:
         """Remove uploads that nobody used."""
         self.parts.intake.sweep(self.parts.clock())
@@ -98,6 +108,7 @@ def opened(settings: Settings) -> Iterator[Tollhouse]:
     try:
         with _stores(settings, data) as (records, events, objects):
             first_keys = _first_start(records, settings)
+            _lay_rules(records)
             ingest = Ingest(events, records, settings.queue_events, settings.commit_events)
             parts = _parts(settings, records, events, objects, ingest)
             ingest.start()
@@ -120,12 +131,16 @@ def _stores(settings: Settings, data: Path) -> Iterator[tuple[Records, EventStor
         else:
             events = DuckDBEvents(data / "events.duckdb", settings.duckdb_memory, reserve_bytes=settings.min_free_bytes)
         try:
-            s3 = S3Access(settings.s3_endpoint, settings.s3_access_key, settings.s3_secret_key, settings.s3_region, settings.s3_use_ssl)
-            yield records, events, Objects.at(settings.objects_url or str(data / "objects"), s3)
+            yield records, events, Objects.at(settings.objects_url or str(data / "objects"), s3_access(settings))
         finally:
             events.close()
     finally:
         records.close()
+
+
+def s3_access(settings: Settings) -> S3Access:
+    """How S3 is reached, for our own objects and for backups."""
+    return S3Access(settings.s3_endpoint, settings.s3_access_key, settings.s3_secret_key, settings.s3_region, settings.s3_use_ssl)
 
 
 def records_address(settings: Settings) -> str:
@@ -143,9 +158,17 @@ def _first_start(records: Records, settings: Settings) -> FirstKeys | None:
         now = datetime.now(UTC)
         made = access.found(session, now, settings.organization, settings.time_zone)
         billing.lay_meters(session, made.id, now)
+        alerts.lay_rules(session, made.id, now)
         secret = access.issue(session, made.id, now, "setup", "secret").secret
         publishable = access.issue(session, made.id, now, "setup", "publishable").secret
         return FirstKeys(made.name, secret, publishable, access.issue_link(session, made.id, now))
+
+
+def _lay_rules(records: Records) -> None:
+    """Give organizations that were founded before there were alerts the usual rules."""
+    with records.transaction() as session:
+        for organization in access.list_organizations(session):
+            alerts.lay_rules(session, organization.id, datetime.now(UTC))
 
 
 def _parts(settings: Settings, records: Records, events: EventStore, objects: Objects, ingest: Ingest) -> Parts:
@@ -164,6 +187,7 @@ def _parts(settings: Settings, records: Records, events: EventStore, objects: Ob
         _job_terms(settings),
         timedelta(hours=settings.session_hours),
         settings.public_url,
+        alerts=_delivery_terms(settings),
     )
 
 
@@ -177,6 +201,11 @@ def _job_terms(settings: Settings) -> JobTerms:
         timedelta(hours=settings.upload_hours),
         settings.dashboard_job_kind,
     )
+
+
+def _delivery_terms(settings: Settings) -> DeliveryTerms:
+    backoff, timeout = settings.alert_backoff_seconds, settings.alert_timeout_seconds
+    return DeliveryTerms(settings.alert_attempts, timedelta(seconds=backoff), timedelta(seconds=timeout))
 
 
 def _discounts(settings: Settings) -> DiscountTable:

@@ -1,5 +1,6 @@
 """One row of the journal: who did what to which thing, and when."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -14,9 +15,13 @@ class Entry(Record):
     """`actor` did `verb` to the `noun` named `subject`; `detail` holds what a reader would ask next."""
 
     __tablename__ = "journal"
+    __table_args__ = (
+        sa.Index("ix_journal_noun", "organization", "noun", "id"),
+        sa.Index("ix_journal_subject", "organization", "noun", "subject", "at"),
+    )
 
     id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
-    organization: Mapped[str] = mapped_column(sa.String(40), index=True)
+    organization: Mapped[str] = mapped_column(sa.String(40))
     at: Mapped[datetime]
     actor: Mapped[str] = mapped_column(sa.String(200))
     verb: Mapped[str] = mapped_column(sa.String(60))
@@ -36,3 +41,30 @@ def history(session: Session, organization: str, noun: str, subject: str) -> lis
     """What happened to one thing, oldest first."""
     query = sa.select(Entry).where(Entry.organization == organization, Entry.noun == noun, Entry.subject == subject)
     return list(session.scalars(query.order_by(Entry.id)))
+
+
+def newest(session: Session, organization: str) -> str | None:
+    """The id of the last row, or None."""
+    return session.scalar(sa.select(sa.func.max(Entry.id)).where(Entry.organization == organization))
+
+
+def read_on(session: Session, organization: str, nouns: Sequence[str], after: str, limit: int) -> list[Entry]:
+    """The rows about these nouns behind the row `after`, oldest first.
+
+    A transaction that took long may commit a row behind one that was read already: who must miss none starts some
+    minutes before the last row that was read.
+    """
+    query = sa.select(Entry).where(Entry.organization == organization, Entry.noun.in_(nouns), Entry.id > after)
+    return list(session.scalars(query.order_by(Entry.id).limit(limit)))
+
+
+def within(session: Session, organization: str, noun: str, subject: str, start: datetime, end: datetime) -> list[Entry]:
+    """What happened to one thing from `start` to `end`, both inclusive, by time."""
+    query = sa.select(Entry).where(Entry.organization == organization, Entry.noun == noun, Entry.subject == subject)
+    return list(session.scalars(query.where(Entry.at >= start, Entry.at <= end).order_by(Entry.at, Entry.id)))
+
+
+def last_seen(session: Session, organization: str, noun: str, verbs: Sequence[str]) -> dict[str, datetime]:
+    """When each subject of a noun last had one of these verbs."""
+    query = sa.select(Entry.subject, sa.func.max(Entry.at)).where(Entry.organization == organization, Entry.noun == noun)
+    return {row[0]: row[1] for row in session.execute(query.where(Entry.verb.in_(verbs)).group_by(Entry.subject))}

@@ -8,6 +8,7 @@ that what it made later also sorts later.
 import secrets
 import threading
 import time
+from datetime import timedelta
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _lock = threading.Lock()
@@ -21,4 +22,16 @@ def new(prefix: str) -> str:
     with _lock:
         _last = fresh if fresh >> 80 > _last >> 80 else _last + 1
         number = _last
-    return prefix + "_" + "".join(_ALPHABET[number >> shift & 31] for shift in range(125, -1, -5))
+    return prefix + "_" + _text(number)
+
+
+def _text(number: int) -> str:
+    return "".join(_ALPHABET[number >> shift & 31] for shift in range(125, -1, -5))
+
+
+def least(id: str, before: timedelta) -> str:
+    """The least identifier of the same kind that was made at most so long before this one."""
+    prefix, _, text = id.rpartition("_")
+    made = sum(_ALPHABET.index(letter) << 5 * (25 - at) for at, letter in enumerate(text)) >> 80
+    number = max(0, made - before // timedelta(milliseconds=1)) << 80
+    return prefix + "_" + _text(number)

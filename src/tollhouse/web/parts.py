@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 from fastapi import Depends, Request
 
 from tollhouse import metering
+from tollhouse.alerts import Deliverer, DeliveryTerms
 from tollhouse.billing import DefaultRates, DiscountTable
 from tollhouse.events import EventLimits, Ingest, Promotion
 from tollhouse.jobs import Courier
@@ -47,6 +48,7 @@ class Parts:
     jobs: JobTerms = JobTerms()
     session: timedelta = timedelta(days=14)
     public_url: str = ""
+    alerts: DeliveryTerms = DeliveryTerms()
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def __post_init__(self) -> None:
@@ -54,6 +56,7 @@ class Parts:
         self.bell = Bell()
         self.intake = Intake(self.records, self.objects, self.jobs)
         self.courier = Courier(self.records, self.ingest, self.promoted, self.clock)
+        self.deliverer = Deliverer(self.records, self.alerts, lambda: self.clock())
 
     def base(self, request: Request) -> str:
         """The beginning of every address that is handed out."""

@@ -7,7 +7,7 @@ import msgspec
 from fastapi import APIRouter, Depends
 from starlette.responses import Response
 
-from tollhouse import __version__, access, billing
+from tollhouse import __version__, access, alerts, billing
 from tollhouse.access import ApiKey
 from tollhouse.web.answer import Answer, body_of, schema_of
 from tollhouse.web.guard import Admin, Operator, Reads
@@ -92,6 +92,7 @@ def found_organization(parts: Wired, caller: Operator, wanted: Annotated[Organiz
         now = parts.clock()
         made = access.found(session, now, wanted.name, wanted.time_zone, caller.name)
         billing.lay_meters(session, made.id, now, caller.name)
+        alerts.lay_rules(session, made.id, now, caller.name)
         secret = access.issue(session, made.id, now, caller.name, "secret").secret
         publishable = access.issue(session, made.id, now, caller.name, "publishable").secret
     shown = {"id": made.id, "name": made.name, "time_zone": made.time_zone, "created_at": _time(made.created_at)}

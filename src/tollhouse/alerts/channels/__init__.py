@@ -1,0 +1,25 @@
+"""Where messages leave for the world outside, through Apprise, which knows some hundred and thirty services.
+
+The one place in Tollhouse that loads a module late: Apprise takes 36 MB once its services are loaded, of a server that idles
+below 200 MB, and most servers send an alert a week (see docs/decisions/0013). So it comes with the first message.
+"""
+
+import importlib
+from typing import Any
+
+
+def check(address: str) -> None:
+    """Raise Unprocessable for an address that no message can be sent to."""
+    _notifier().check(address)
+
+
+def send(address: str, title: str, body: str) -> None:
+    """Send a message; raises Unavailable with one sentence where it did not arrive."""
+    _notifier().send(address, title, body)
+
+
+def _notifier() -> Any:
+    return importlib.import_module("tollhouse.alerts.channels.notifier")
+
+
+__all__ = ["check", "send"]
