@@ -7,7 +7,7 @@ import typer
 
 from tollhouse import __version__
 from tollhouse.app import log_to_stderr
-from tollhouse.cli import access, billing, events, jobs, meters, people, server, usage
+from tollhouse.cli import access, backup, billing, events, jobs, meters, people, server, usage
 from tollhouse.cli.output import fail
 from tollhouse.kit.errors import TollhouseError
 
@@ -28,7 +28,18 @@ def version() -> None:
 
 for command in (server.up, server.web, server.worker, server.migrate, people.customer_token):
     app.command()(command)
-for group in (access.keys, access.organizations, people.users, events.app, meters.app, meters.prices, usage.app, billing.app, jobs.app):
+for group in (
+    access.keys,
+    access.organizations,
+    people.users,
+    events.app,
+    meters.app,
+    meters.prices,
+    usage.app,
+    billing.app,
+    jobs.app,
+    backup.app,
+):
     app.add_typer(group)
 
 

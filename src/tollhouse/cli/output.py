@@ -28,7 +28,9 @@ def show(answer: Any, as_json: bool, columns: Sequence[str] = (), rows: Sequence
     if as_json:
         print_json(answer)
         return
-    table = Table(*[], title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    if title:
+        console().print(title, soft_wrap=True, style="italic")
+    table = Table(*[], box=None, pad_edge=False, header_style="bold")
     for at, column in enumerate(columns):
         numeric = bool(rows) and all(_numeric(row[at]) or row[at] in (None, "") for row in rows)
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")

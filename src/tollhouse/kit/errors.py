@@ -15,6 +15,7 @@
         AlreadyRunning         503
         SchemaTooNew           503
       StorageFull              507
+      Damaged                  500  a backup repository
 
 `status` is the HTTP status, `exit_code` what the command line ends with. The class docstring is the
 title a person reads; the message given when raising is the one sentence that says what was wrong,
@@ -139,3 +140,9 @@ class StorageFull(TollhouseError):
 
     status = 507
     exit_code = 8
+
+
+class Damaged(TollhouseError):
+    """A backup repository is damaged."""
+
+    exit_code = 9

@@ -4,7 +4,7 @@ An address is a directory, `s3://bucket/prefix`, or `memory://`. Keys are relati
 that would leave the store is refused here, before any backend sees it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -19,11 +19,14 @@ from tollhouse.kit.errors import NotFound, StorageFull, Unavailable, Unprocessab
 
 @dataclass(frozen=True)
 class ObjectInfo:
-    """One stored object: its key, its size in bytes and its entity tag where the store has one."""
+    """One stored object: its key, size in bytes, entity tag and version where the store has them, and when it was
+    last changed, in microseconds since 1970."""
 
     key: str
     size: int
     etag: str | None
+    modified: int = 0
+    version: str | None = None
 
 
 @dataclass(frozen=True)
@@ -59,13 +62,26 @@ class Objects:
         """Whether the store itself can sign addresses; a directory and memory cannot."""
         return isinstance(self._backend, S3Store)
 
-    def put(self, key: str, content: bytes | IO[bytes], content_type: str = "application/octet-stream", disposition: str = "") -> None:
+    @property
+    def keeps_attributes(self) -> bool:
+        """Whether the store has a place for content types and metadata; a directory has not."""
+        return not isinstance(self._backend, LocalStore)
+
+    def put(
+        self,
+        key: str,
+        content: bytes | IO[bytes],
+        content_type: str = "application/octet-stream",
+        disposition: str = "",
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
         """Store `content`, which may be a file larger than memory, replacing what was there, all or nothing.
 
-        `disposition` is the Content-Disposition that a signed address of S3 will answer with.
+        `disposition` is the Content-Disposition that a signed address of S3 will answer with, `metadata` the owner's own.
         """
         try:
-            obstore.put(self._backend, _checked(key), content, attributes=self._attributes(content_type, disposition))
+            attributes = self._attributes(content_type, disposition, metadata or {})
+            obstore.put(self._backend, _checked(key), content, attributes=attributes)
         except BaseError as error:
             raise _translated(error, key) from error
 
@@ -113,14 +129,14 @@ class Objects:
             meta = obstore.head(self._backend, _checked(key))
         except (BaseError, FileNotFoundError) as error:
             raise _translated(error, key) from error
-        return ObjectInfo(meta["path"], meta["size"], meta["e_tag"])
+        return _info(meta)
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """Every object whose key begins with the folder `prefix`, page by page."""
         try:
             for page in obstore.list(self._backend, prefix=prefix or None, chunk_size=1000):
                 for meta in page:
-                    yield ObjectInfo(meta["path"], meta["size"], meta["e_tag"])
+                    yield _info(meta)
         except BaseError as error:
             raise _translated(error, prefix) from error
 
@@ -141,11 +157,25 @@ class Objects:
             raise Unprocessable(f"method: {method!r} cannot be signed; use GET or PUT")
         return obstore.sign(self._backend, "GET" if method == "GET" else "PUT", _checked(key), timedelta(seconds=seconds))
 
-    def _attributes(self, content_type: str, disposition: str) -> Any:
+    def attributes(self, key: str) -> tuple[str | None, dict[str, str]]:
+        """An object's content type, and its other attributes by name; neither is kept by a directory."""
+        try:
+            found = dict(obstore.get(self._backend, _checked(key), options={"head": True}).attributes)
+        except (BaseError, FileNotFoundError) as error:
+            raise _translated(error, key) from error
+        content_type = found.pop("Content-Type", None)
+        return content_type, {str(name): str(value) for name, value in found.items()}
+
+    def _attributes(self, content_type: str, disposition: str, metadata: Mapping[str, str]) -> Any:
         # A directory has nowhere to keep a content type, and object_store refuses rather than drop it.
         if isinstance(self._backend, LocalStore):
             return None
-        return {"Content-Type": content_type} | ({"Content-Disposition": disposition} if disposition else {})
+        return dict(metadata) | {"Content-Type": content_type} | ({"Content-Disposition": disposition} if disposition else {})
+
+
+def _info(meta: Any) -> ObjectInfo:
+    modified = int(meta["last_modified"].timestamp() * 1_000_000)
+    return ObjectInfo(meta["path"], meta["size"], meta["e_tag"], modified, meta["version"])
 
 
 def _s3(address: str, access: S3Access) -> S3Store:

@@ -1,0 +1,46 @@
+"""Cutting large files where their content says so: an insertion then changes one chunk and not all behind it.
+
+FastCDC with normalized chunking (Xia et al., USENIX ATC 2016), by `pyfastcdc`; tests/backup holds where it cuts, because a
+version that cut elsewhere would store every large file anew.
+"""
+
+from collections.abc import Iterator
+from typing import IO
+
+from pyfastcdc import FastCDC
+
+LEAST, AVERAGE, MOST = 256 << 10, 1 << 20, 4 << 20
+WHOLE = 8 << 20
+_WINDOW = 32 << 20
+
+
+def pieces(content: IO[bytes], size: int) -> Iterator[bytes]:
+    """A file of up to 8 MB whole, a larger one in chunks; in memory of about 40 MB."""
+    if size <= WHOLE:
+        whole = content.read(WHOLE + 1)
+        if len(whole) <= WHOLE:
+            if whole:
+                yield whole
+            return
+        yield from _cut(content, whole)  # it has grown since it was listed
+        return
+    yield from _cut(content, b"")
+
+
+def _cut(content: IO[bytes], begun: bytes) -> Iterator[bytes]:
+    cutter = FastCDC(avg_size=AVERAGE, min_size=LEAST, max_size=MOST)
+    held = bytearray(begun)
+    while True:
+        while len(held) < _WINDOW and (more := content.read(_WINDOW - len(held))):
+            held += more
+        ended = len(held) < _WINDOW
+        used = 0
+        for chunk in cutter.cut_buf(held):
+            # The last chunk of a window may end only because the window does: it is cut again with what follows.
+            if not ended and chunk.offset + chunk.length == len(held):
+                break
+            yield bytes(held[chunk.offset : chunk.offset + chunk.length])
+            used = chunk.offset + chunk.length
+        if ended:
+            return
+        del held[:used]

@@ -1,0 +1,121 @@
+"""How a record is stored: compressed, and encrypted where the repository is; and how content gets its id.
+
+The format is written down in docs/backup-format.md. AES-256-GCM is NIST SP 800-38D, HKDF RFC 5869, scrypt RFC 7914.
+"""
+
+import hashlib
+import hmac
+import os
+import threading
+from abc import ABC, abstractmethod
+from typing import Literal
+
+import zstandard
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from tollhouse.kit.errors import Damaged
+
+Kind = Literal["data", "list", "footer", "index", "snapshot", "xdoomed"]
+MAGIC = b"THB1"
+MOST_BYTES = 512 << 20  # what a record may unpack to
+LEVEL = 3
+_local = threading.local()
+
+
+class Codec(ABC):
+    """One repository's way to store records."""
+
+    @abstractmethod
+    def id(self, content: bytes) -> str:
+        """The id of content, 64 hexadecimal digits."""
+
+    @abstractmethod
+    def seal(self, kind: Kind, id: str, content: bytes) -> bytes:
+        """Content as it is stored."""
+
+    @abstractmethod
+    def unseal(self, kind: Kind, id: str, stored: bytes) -> bytes:
+        """The content of a record; raises Damaged for anything that was not sealed so."""
+
+    @abstractmethod
+    def checksum(self, content: bytes) -> str:
+        """What shows that the configuration is ours and unchanged."""
+
+    def blob(self, kind: Kind, id: str, stored: bytes) -> bytes:
+        """The content of a blob, checked against its id."""
+        content = self.unseal(kind, id, stored)
+        if self.id(content) != id:
+            raise Damaged(f"The blob {id[:12]}… holds something else than its id says.")
+        return content
+
+
+class PlainCodec(Codec):
+    """zstd alone: readable with its command line."""
+
+    def id(self, content: bytes) -> str:
+        return hashlib.sha256(content).hexdigest()
+
+    def seal(self, kind: Kind, id: str, content: bytes) -> bytes:
+        return _compressed(content)
+
+    def unseal(self, kind: Kind, id: str, stored: bytes) -> bytes:
+        return _decompressed(stored)
+
+    def checksum(self, content: bytes) -> str:
+        return hashlib.sha256(b"tollhouse config" + content).hexdigest()
+
+
+class EncryptedCodec(Codec):
+    """zstd, then AES-256-GCM; ids are keyed."""
+
+    def __init__(self, master: bytes) -> None:
+        self._cipher = AESGCM(_derived(master, b"tollhouse data"))
+        self._ids = _derived(master, b"tollhouse ids")
+        self._config = _derived(master, b"tollhouse config")
+
+    def id(self, content: bytes) -> str:
+        return hmac.digest(self._ids, content, "sha256").hex()
+
+    def seal(self, kind: Kind, id: str, content: bytes) -> bytes:
+        nonce = os.urandom(12)
+        header = MAGIC + kind[0].encode()
+        return header + nonce + self._cipher.encrypt(nonce, _compressed(content), header + id.encode())
+
+    def unseal(self, kind: Kind, id: str, stored: bytes) -> bytes:
+        header = MAGIC + kind[0].encode()
+        if stored[:5] != header:
+            raise Damaged("A record does not begin as one of this repository does.")
+        try:
+            return _decompressed(self._cipher.decrypt(stored[5:17], stored[17:], header + id.encode()))
+        except (InvalidTag, ValueError):
+            raise Damaged("A record is damaged or was sealed with another key.") from None
+
+    def checksum(self, content: bytes) -> str:
+        return hmac.digest(self._config, content, "sha256").hex()
+
+
+def _derived(master: bytes, purpose: bytes) -> bytes:
+    return HKDF(SHA256(), 32, None, purpose).derive(master)
+
+
+def _compressed(content: bytes) -> bytes:
+    if not hasattr(_local, "compressor"):  # one a thread: they are not to be shared
+        _local.compressor = zstandard.ZstdCompressor(level=LEVEL, write_content_size=True, write_checksum=True)
+    packed: bytes = _local.compressor.compress(content)
+    return packed
+
+
+def _decompressed(stored: bytes) -> bytes:
+    if not hasattr(_local, "decompressor"):
+        _local.decompressor = zstandard.ZstdDecompressor()
+    try:
+        parameters = zstandard.get_frame_parameters(stored)
+        if parameters.content_size > MOST_BYTES:
+            raise Damaged("A record says that it is larger than any that we write.")
+        content: bytes = _local.decompressor.decompress(stored, allow_extra_data=False)
+    except zstandard.ZstdError as error:
+        raise Damaged(f"A record is damaged: {error}.") from None
+    return content

@@ -1,0 +1,309 @@
+"""A repository: where snapshots are kept, in a directory or a bucket. docs/backup-format.md has the format.
+
+Every file is written once, under a name that its content gives; so two backups at once cannot harm each other, and whatever
+was left by one that died is merely unused.
+"""
+
+import hashlib
+import json
+import random
+import secrets
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from importlib import resources
+from typing import Any
+
+from tollhouse.backup import keys
+from tollhouse.backup.codec import Codec, EncryptedCodec, Kind, PlainCodec
+from tollhouse.backup.pack import PACK_BYTES, Packer, Place, Rows, places, rows_of
+from tollhouse.backup.snapshot import Snapshot, decode_snapshot, encode_snapshot
+from tollhouse.kit.errors import BadInput, Conflict, Damaged, NotFound, Unauthenticated
+from tollhouse.store.objects import Objects
+
+VERSION = 1
+DOCUMENTS = ("RESTORE.md", "restore.py")
+CACHED_PACKS = 3
+GRACE = timedelta(hours=24)
+STAMP = "%Y%m%dT%H%M%S.%fZ"
+Index = dict[str, Place]
+
+
+@dataclass(frozen=True)
+class Doomed:
+    """Packs that may be deleted after the grace period; `name` is the file that says so."""
+
+    name: str
+    since: datetime
+    packs: tuple[str, ...]
+
+
+class Repository:
+    """An opened repository. Not for several threads at once, but for what a `Packer` does."""
+
+    def __init__(self, objects: Objects, codec: Codec, config: dict[str, Any]) -> None:
+        self.objects, self.codec, self.config = objects, codec, config
+        self._index: Index | None = None
+        self._packs: OrderedDict[str, bytes] = OrderedDict()
+
+    @property
+    def id(self) -> str:
+        """The repository's own id."""
+        id: str = self.config["id"]
+        return id
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether it needs a passphrase."""
+        return bool(self.config["encryption"] != "none")
+
+    @property
+    def grace(self) -> timedelta:
+        """How long a pack is doomed before it is deleted; twice the time that the slowest backup may take."""
+        return timedelta(seconds=self.config["grace_seconds"])
+
+    # Index
+
+    def index(self, again: bool = False) -> Index:
+        """Where every blob lies."""
+        if self._index is None or again:
+            found: Index = {}
+            for name in self.names("index/"):
+                found.update(self.index_file(name))
+            self._index = found
+        return self._index
+
+    def index_file(self, name: str) -> Index:
+        """The blobs that one file of the index knows."""
+        packs = self.read_json("index", name)
+        found: Index = {}
+        for pack, rows in packs.items():
+            found.update(places(pack, rows))
+        return found
+
+    def believe(self, index: Index) -> None:
+        """Use this index from now on."""
+        self._index = index
+
+    def add_index(self, packs: dict[str, Rows]) -> None:
+        """Make stored packs known."""
+        if packs:
+            self.write_json("index", "index", "index", packs)
+            if self._index is not None:
+                for pack, rows in packs.items():
+                    self._index.update(places(pack, rows))
+
+    # Blobs
+
+    def packer(self, avoid: Iterable[str] = (), transfers: int = 5) -> Packer:
+        """A way to store blobs, which uses none of those in the packs to avoid."""
+        index, avoided = self.index(), set(avoid)
+
+        def known(id: str) -> bool:
+            place = index.get(id)
+            return place is not None and place.pack not in avoided
+
+        return Packer(self.codec, known, self.put_pack, transfers, int(self.config.get("pack_bytes", PACK_BYTES)))
+
+    def put_pack(self, name: str, content: bytes) -> None:
+        """Store a pack under its name."""
+        self.objects.put(pack_key(name), content)
+
+    def blob(self, id: str) -> bytes:
+        """A blob's content, checked; raises Damaged where it is missing or not what its id says."""
+        place = self.index().get(id)
+        if place is None:
+            raise Damaged(f"The blob {id[:12]}… is in no index.")
+        return self.codec.blob(place.kind, id, self._record(place))
+
+    def _record(self, place: Place) -> bytes:
+        if place.pack not in self._packs:
+            try:
+                self._packs[place.pack] = self.objects.get(pack_key(place.pack))
+            except NotFound:
+                raise Damaged(f"The pack {place.pack[:12]}… is missing.") from None
+            while len(self._packs) > CACHED_PACKS:
+                self._packs.popitem(last=False)
+        self._packs.move_to_end(place.pack)
+        return self._packs[place.pack][place.offset : place.offset + place.stored]
+
+    # Snapshots
+
+    def snapshots(self) -> list[Snapshot]:
+        """All of them, oldest first."""
+        return [self.snapshot_file(name) for name in self.names("snapshots/")]
+
+    def snapshot_file(self, name: str) -> Snapshot:
+        """The snapshot in one file."""
+        return decode_snapshot(self.codec.unseal("snapshot", "", self.checked(name)), name)
+
+    def snapshot(self, wanted: str, as_of: datetime | None = None) -> Snapshot:
+        """The snapshot with that id (or a beginning of it), or the latest, or the latest up to a time; raises NotFound."""
+        every = [one for one in self.snapshots() if as_of is None or one.moment <= as_of]
+        matching = every[-1:] if wanted == "latest" else [one for one in every if one.id.startswith(wanted)]
+        if not matching:
+            until = f" up to {as_of.isoformat()}" if as_of else ""
+            raise NotFound(f"There is no snapshot {wanted[:40]!r}{until} in this repository.")
+        if len(matching) > 1:
+            raise BadInput(f"{wanted!r} is the beginning of {len(matching)} snapshots; write more of it.")
+        return matching[0]
+
+    def commit(self, snapshot: Snapshot) -> str:
+        """Write a snapshot: from now on it exists. Returns the file's name."""
+        stored = self.codec.seal("snapshot", "", encode_snapshot(snapshot))
+        name = f"snapshots/{snapshot.moment.strftime(STAMP)}-{_digest(stored)[:32]}.snapshot"
+        self.objects.put(name, stored)
+        return name
+
+    # What may be deleted
+
+    def doomed(self) -> list[Doomed]:
+        """Packs that are to be deleted, by the file that says so."""
+        found = []
+        for name in self.names("doomed/"):
+            said = json.loads(self.codec.unseal("xdoomed", "", self.checked(name)))
+            found.append(Doomed(name, datetime.fromisoformat(said["since"]), tuple(said["packs"])))
+        return found
+
+    def doom(self, packs: Iterable[str], now: datetime) -> None:
+        """Say that packs may be deleted after the grace period."""
+        said = {"since": now.isoformat(), "packs": sorted(packs)}
+        stored = self.codec.seal("xdoomed", "", canonical(said))
+        self.objects.put(f"doomed/{now.strftime(STAMP)}-{_digest(stored)[:32]}.doomed", stored)
+
+    # Files
+
+    def names(self, folder: str) -> list[str]:
+        """The names of the files in a folder, in order."""
+        return sorted(info.key for info in self.objects.list(folder.rstrip("/")))
+
+    def checked(self, name: str) -> bytes:
+        """A file whose name holds its digest; raises Damaged where it is another."""
+        content = self.objects.get(name)
+        digest = name.rsplit("/", 1)[1].rsplit(".", 1)[0].rsplit("-", 1)[-1]
+        if not _digest(content).startswith(digest) or len(digest) < 32:
+            raise Damaged(f"The file {name} is damaged: its content is not what its name says.")
+        return content
+
+    def read_json(self, kind: Kind, name: str) -> Any:
+        """A checked file's JSON."""
+        return json.loads(self.codec.unseal(kind, "", self.checked(name)))
+
+    def write_json(self, kind: Kind, folder: str, suffix: str, content: Any) -> str:
+        """Write JSON under its digest; returns the name."""
+        stored = self.codec.seal(kind, "", canonical(content))
+        name = f"{folder}/{_digest(stored)}.{suffix}"
+        self.objects.put(name, stored)
+        return name
+
+
+def init(
+    objects: Objects, passphrase: str | None, now: datetime, pack_bytes: int = PACK_BYTES, grace: timedelta = GRACE
+) -> tuple[Repository, str | None]:
+    """Make a repository, encrypted if there is a passphrase; returns it and the recovery key. Raises Conflict where one is."""
+    if any(True for _ in objects.list("")):
+        raise Conflict("There is something at this address already; make the repository in an empty folder or prefix.")
+    made = keys.make(passphrase) if passphrase is not None else None
+    codec = EncryptedCodec(made.master) if made else PlainCodec()
+    documents = {name: resources.files("tollhouse.backup.standalone").joinpath(name).read_bytes() for name in DOCUMENTS}
+    config = {
+        "version": VERSION,
+        "id": secrets.token_hex(16),
+        "created": now.isoformat(),
+        "encryption": "aes-256-gcm" if made else "none",
+        "pack_bytes": pack_bytes,
+        "grace_seconds": int(grace.total_seconds()),
+        "documents": {name: _digest(content) for name, content in documents.items()},
+    }
+    for name, content in documents.items():
+        objects.put(name, content, "text/plain")
+    for name, wrapped in (made.files if made else {}).items():
+        objects.put(f"keys/{name}.json", canonical(wrapped | {"checksum": _digest(canonical(wrapped))}), "application/json")
+    config["checksum"] = codec.checksum(canonical(config))
+    objects.put("config.json", canonical(config), "application/json")  # last: it is what makes a folder a repository
+    return Repository(objects, codec, config), made.recovery if made else None
+
+
+def open_repository(objects: Objects, passphrase: str | None) -> Repository:
+    """Open a repository with its passphrase or its recovery key; raises NotFound, Unauthenticated or Damaged."""
+    config = read_config(objects)
+    if config["encryption"] == "none":
+        codec: Codec = PlainCodec()
+    else:
+        if not passphrase:
+            raise Unauthenticated("This repository is encrypted; set TOLLHOUSE_BACKUP_PASSPHRASE, or TOLLHOUSE_BACKUP_PASSPHRASE_FILE.")
+        codec = EncryptedCodec(_master(objects, passphrase))
+    if config.get("checksum") != codec.checksum(canonical({name: config[name] for name in config if name != "checksum"})):
+        raise Damaged("config.json is damaged: its checksum does not fit.")
+    return Repository(objects, codec, config)
+
+
+def read_config(objects: Objects) -> dict[str, Any]:
+    """The configuration, which needs no key."""
+    try:
+        content = objects.get("config.json")
+    except NotFound:
+        raise NotFound("There is no backup repository at this address; make one with `tollhouse backup init`.") from None
+    try:
+        config: dict[str, Any] = json.loads(content)
+        if canonical(config) != content or config["version"] != VERSION or config["encryption"] not in ("none", "aes-256-gcm"):
+            raise ValueError
+    except (ValueError, KeyError, TypeError):
+        raise Damaged("config.json is damaged, or of a version that this Tollhouse does not know.") from None
+    return config
+
+
+def _master(objects: Objects, passphrase: str) -> bytes:
+    for name in ("passphrase", "recovery"):
+        try:
+            content = objects.get(f"keys/{name}.json")
+        except NotFound:
+            continue
+        master = keys.unwrap(read_key_file(content, name), passphrase)
+        if master is not None:
+            return master
+    raise Unauthenticated("Neither the passphrase nor the recovery key of this repository is the one that was given.")
+
+
+def read_key_file(content: bytes, name: str) -> dict[str, Any]:
+    """A wrapped key, checked; raises Damaged."""
+    try:
+        wrapped: dict[str, Any] = json.loads(content)
+        if canonical(wrapped) != content or wrapped.pop("checksum") != _digest(canonical(wrapped)):
+            raise ValueError
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise Damaged(f"keys/{name}.json is damaged.") from None
+    return wrapped
+
+
+def canonical(content: Any) -> bytes:
+    """JSON with one way to write it."""
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
+
+
+def pack_key(name: str) -> str:
+    """Where a pack is."""
+    return f"packs/{name[:2]}/{name}.pack"
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def check_pack(repository: Repository, name: str) -> Rows:
+    """Read a whole pack and open each of its blobs; raises Damaged."""
+    content = repository.objects.get(pack_key(name))
+    if _digest(content) != name:
+        raise Damaged(f"The pack {name[:12]}… is damaged: its content is not what its name says.")
+    rows = rows_of(repository.codec, content)
+    for id, kind, offset, stored, size in rows:
+        if len(repository.codec.blob(kind, id, content[offset : offset + stored])) != size:
+            raise Damaged(f"The blob {id[:12]}… in the pack {name[:12]}… has another size than its footer says.")
+    return rows
+
+
+def sample(names: list[str], percent: float, chance: random.Random) -> Iterator[str]:
+    """That share of the packs, at least one."""
+    count = max(1, round(len(names) * percent / 100)) if names else 0
+    return iter(chance.sample(names, count))

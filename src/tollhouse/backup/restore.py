@@ -1,0 +1,150 @@
+"""Bringing objects back: planned first, then written, then read again and compared.
+
+Nothing that is there is replaced unless that was asked for. Every byte is checked against its id before it is written, and
+against the snapshot after.
+"""
+
+import hashlib
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+from tollhouse.backup.progress import Report, silent
+from tollhouse.backup.repository import Repository
+from tollhouse.backup.snapshot import Collection, Entry, Snapshot, entries_of
+from tollhouse.backup.sources import Target
+from tollhouse.kit.errors import BadInput, Damaged, NotFound, TollhouseError
+
+Part = Literal["full", "metadata", "data"]
+Action = Literal["create", "overwrite", "identical", "keep"]
+IN_MEMORY = 8 << 20
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which objects: all, one key, or those that begin with a prefix; of which source, if the snapshot has several."""
+
+    key: str | None = None
+    prefix: str | None = None
+    source: str | None = None
+
+
+@dataclass
+class Restored:
+    """What was done, or with a dry run would be: keys by action, bytes written, and what could not be."""
+
+    actions: dict[Action, list[str]] = field(default_factory=lambda: {"create": [], "overwrite": [], "identical": [], "keep": []})
+    bytes: int = 0
+    errors: list[dict[str, str]] = field(default_factory=list)
+
+    @property
+    def written(self) -> int:
+        """Objects that were, or would be, written."""
+        return len(self.actions["create"]) + len(self.actions["overwrite"])
+
+
+def restore(
+    repository: Repository,
+    snapshot: Snapshot,
+    target: Target,
+    part: Part = "full",
+    chosen: Selection = Selection(),
+    overwrite: bool = False,
+    dry_run: bool = False,
+    report: Report = silent,
+) -> Restored:
+    """Restore from one snapshot; raises NotFound where it has nothing of what was chosen."""
+    done = Restored()
+    entries = list(selected(repository, snapshot, chosen))
+    if not entries:
+        raise NotFound("The snapshot holds nothing of what was chosen.")
+    if part != "metadata" and any(not entry.chunks and entry.size for entry in entries):
+        raise BadInput("This snapshot has metadata alone; restore `metadata`, or choose another snapshot.")
+    index = repository.index()
+    # By pack, so that each is fetched once.
+    entries.sort(
+        key=lambda entry: (
+            (index[entry.chunks[0]].pack, index[entry.chunks[0]].offset) if entry.chunks and entry.chunks[0] in index else ("", 0)
+        )
+    )
+    for at, entry in enumerate(entries):
+        try:
+            _one(repository, entry, target, part, overwrite, dry_run, done)
+        except (TollhouseError, OSError) as error:
+            done.errors.append({"key": entry.key, "reason": getattr(error, "detail", None) or str(error)})
+        report(at + 1, len(entries), done.bytes)
+    if not dry_run:
+        done.errors += [{"key": "", "reason": reason} for reason in target.finish()]
+    return done
+
+
+def selected(repository: Repository, snapshot: Snapshot, chosen: Selection) -> Iterator[Entry]:
+    """The entries that were chosen."""
+    for collection in collections_of(snapshot, chosen.source):
+        for entry in entries_of(collection.lists, repository.blob):
+            if chosen.key is not None and entry.key != chosen.key:
+                continue
+            if chosen.prefix is not None and not entry.key.startswith(chosen.prefix):
+                continue
+            yield entry
+
+
+def collections_of(snapshot: Snapshot, source: str | None) -> list[Collection]:
+    """The one that was named, or the only one; raises BadInput where it has to be named."""
+    if source is None and len(snapshot.collections) == 1:
+        return snapshot.collections
+    found = [one for one in snapshot.collections if one.address == source]
+    if not found:
+        addresses = ", ".join(one.address for one in snapshot.collections)
+        raise BadInput(f"This snapshot has several sources; name one with --source: {addresses}.")
+    return found
+
+
+def _one(repository: Repository, entry: Entry, target: Target, part: Part, overwrite: bool, dry_run: bool, done: Restored) -> None:
+    present = target.present(entry.key)
+    if part == "metadata":
+        if present is None:
+            raise NotFound("it is not at the target; restore its data first")
+        done.actions["overwrite"].append(entry.key)
+        if not dry_run and target.describe(entry) == "unable":
+            raise BadInput("the target has no place for metadata")
+        return
+    if present is not None and (present.size, present.sha256) == (entry.size, entry.sha256):
+        done.actions["identical"].append(entry.key)
+        return
+    if present is not None and not overwrite:
+        done.actions["keep"].append(entry.key)
+        done.errors.append({"key": entry.key, "reason": "something else is there; say --overwrite to replace it"})
+        return
+    done.actions["create" if present is None else "overwrite"].append(entry.key)
+    done.bytes += entry.size
+    if dry_run:
+        return
+    with tempfile.SpooledTemporaryFile(IN_MEMORY) as content:
+        for piece in checked_pieces(repository, entry):
+            content.write(piece)
+        content.seek(0)
+        target.write(entry if part == "full" else _without_words(entry), content)
+    written = target.present(entry.key)
+    if written is None or (written.size, written.sha256) != (entry.size, entry.sha256):
+        raise Damaged("what was written reads back differently; check the target")
+
+
+def checked_pieces(repository: Repository, entry: Entry) -> Iterator[bytes]:
+    """An object's content, each part checked, and the whole of it before its last part is given."""
+    digest, size, last = hashlib.sha256(), 0, b""
+    for id in entry.chunks:
+        if last:
+            yield last
+        last = repository.blob(id)
+        digest.update(last)
+        size += len(last)
+    if (size, digest.hexdigest()) != (entry.size, entry.sha256):
+        raise Damaged(f"{entry.key}: its parts do not make up what was backed up.")
+    if last:
+        yield last
+
+
+def _without_words(entry: Entry) -> Entry:
+    return Entry(entry.key, entry.size, entry.modified, entry.sha256, entry.chunks)

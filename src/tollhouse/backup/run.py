@@ -1,0 +1,250 @@
+"""Taking a snapshot: full, incremental, or of metadata alone.
+
+A full one reads everything; what is stored already is not stored again. An incremental one believes that an object whose size,
+time and entity tag are the parent's is the parent's, and takes over its entry; the snapshot is as complete as a full one. An object
+that cannot be read is named in the snapshot and does not stop the rest.
+"""
+
+import hashlib
+import secrets
+import socket
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from tollhouse.backup.chunker import pieces
+from tollhouse.backup.pack import Packer
+from tollhouse.backup.progress import Report, silent
+from tollhouse.backup.repository import Repository
+from tollhouse.backup.snapshot import BackupKind, Collection, Entry, ListWriter, Snapshot, entries_of
+from tollhouse.backup.sources import Found, Source
+from tollhouse.kit.errors import Conflict, NotFound, TollhouseError
+
+AHEAD = 64
+AHEAD_BYTES = 48 << 20
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to take: kind, who asked, and how many objects are read and packs sent at a time."""
+
+    kind: BackupKind
+    actor: str = ""
+    readers: int = 3
+    transfers: int = 5
+    report: Report = silent
+
+
+@dataclass
+class _Tally:
+    """What a run has done so far."""
+
+    new: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    read_bytes: int = 0
+    errors: list[dict[str, str]] = field(default_factory=list)
+
+
+def take(repository: Repository, sources: Sequence[Source], now: datetime, order: Order) -> Snapshot:
+    """Take a snapshot of all sources together; raises what reading a source as a whole, or storing, raises.
+
+    Raises Conflict where a prune has deleted meanwhile what the snapshot wanted to use again: nothing is lost, take another.
+    """
+    began = time.monotonic()
+    doomed = {pack for one in repository.doomed() for pack in one.packs}
+    parent = _parent(repository, sources)
+    packer = repository.packer(avoid=doomed, transfers=order.transfers)
+    try:
+        taken = [_collection(repository, packer, source, parent, order) for source in sources]
+        packs = packer.finish()
+    except BaseException:
+        packer.abandon()
+        raise
+    repository.add_index(packs)
+    took = timedelta(seconds=time.monotonic() - began)
+    _check_reused(repository, [collection for collection, _ in taken], now + took)
+    deleted = _deleted(parent, taken)
+    statistics = {
+        "added_bytes": packer.added_bytes,
+        "new": sum(tally.new for _, tally in taken),
+        "changed": sum(tally.changed for _, tally in taken),
+        "unchanged": sum(tally.unchanged for _, tally in taken),
+        "read_bytes": sum(tally.read_bytes for _, tally in taken),
+        "deleted": deleted,
+    }
+    snapshot = Snapshot(
+        id=secrets.token_hex(8),
+        time=now.isoformat(),
+        kind=order.kind,
+        collections=[collection for collection, _ in taken],
+        parent=parent.id if parent else None,
+        host=socket.gethostname(),
+        actor=order.actor,
+        statistics=statistics,
+    )
+    name = repository.commit(snapshot)
+    return repository.snapshot_file(name)
+
+
+def _parent(repository: Repository, sources: Sequence[Source]) -> Snapshot | None:
+    """The newest snapshot of the same sources that has contents."""
+    wanted = sorted(source.address for source in sources)
+    for snapshot in reversed(repository.snapshots()):
+        if snapshot.kind != "metadata" and sorted(one.address for one in snapshot.collections) == wanted:
+            return snapshot
+    return None
+
+
+def _collection(repository: Repository, packer: Packer, source: Source, parent: Snapshot | None, order: Order) -> tuple[Collection, _Tally]:
+    tally = _Tally()
+    known = next((one for one in parent.collections if one.address == source.address), None) if parent else None
+    before = _Before(entries_of(known.lists, repository.blob) if known else iter(()))
+    lists = ListWriter(lambda content: packer.add("list", content))
+    with source.opened() as opened:
+        try:
+            listing = opened.listing()
+        except TollhouseError as error:
+            return Collection(source.address, source.kind, [], 0, 0, {}, [{"key": "", "reason": error.detail}]), tally
+        configuration = opened.configuration()
+        for entry in _entries(opened, listing, before, packer, order, tally):
+            lists.add(entry)
+        tally.errors += opened.problems()
+    return Collection(source.address, source.kind, lists.finish(), lists.objects, lists.size, configuration, tally.errors), tally
+
+
+class _Before:
+    """The parent's entries, walked along with a listing in the same order."""
+
+    def __init__(self, entries: Iterator[Entry]) -> None:
+        self._entries = entries
+        self._next = next(entries, None)
+
+    def entry(self, key: str) -> Entry | None:
+        """The entry of that key; keys have to be asked for in order."""
+        while self._next is not None and self._next.key < key:
+            self._next = next(self._entries, None)
+        return self._next if self._next is not None and self._next.key == key else None
+
+
+def _entries(source: Source, listing: Sequence[Found], before: _Before, packer: Packer, order: Order, tally: _Tally) -> Iterator[Entry]:
+    """Each object's entry, in order; several are read at a time, and no more than memory allows."""
+    total, bytes_done = len(listing), 0
+    waiting: deque[tuple[Found, Entry | None, Future[Entry] | Entry]] = deque()
+    ahead = 0
+
+    def finished() -> Iterator[Entry]:
+        nonlocal ahead
+        found, old, result = waiting.popleft()
+        ahead -= min(found.size, AHEAD_BYTES)
+        try:
+            entry = result if isinstance(result, Entry) else result.result()
+        except NotFound:
+            tally.errors.append({"key": found.key, "reason": "it has gone since it was listed"})
+            return
+        except (TollhouseError, OSError) as error:
+            if isinstance(error, OSError) or error.status not in (507,):
+                tally.errors.append({"key": found.key, "reason": getattr(error, "detail", None) or str(error)})
+                return
+            raise
+        _count(tally, entry, old)
+        yield entry
+
+    with ThreadPoolExecutor(order.readers, "tollhouse-read") as pool:
+        for at, found in enumerate(listing):
+            old = before.entry(found.key)
+            if order.kind == "incremental" and old is not None and _same(old, found):
+                waiting.append((found, old, old))
+            else:
+                waiting.append((found, old, pool.submit(_read, source, found, packer, order.kind == "metadata")))
+            ahead += min(found.size, AHEAD_BYTES)
+            while len(waiting) > AHEAD or (ahead > AHEAD_BYTES and len(waiting) > order.readers):
+                yield from finished()
+            bytes_done += found.size
+            if at % 64 == 0:
+                order.report(at, total, bytes_done)
+        while waiting:
+            yield from finished()
+    order.report(total, total, bytes_done)
+
+
+def _same(old: Entry, found: Found) -> bool:
+    return old.size == found.size and old.modified == found.modified and old.etag == found.etag and bool(old.chunks or not old.size)
+
+
+def _read(source: Source, found: Found, packer: Packer, only_metadata: bool) -> Entry:
+    described = source.describe(found)
+    size, digest = found.size, ""
+    chunks: tuple[str, ...] = ()
+    if not only_metadata:
+        with source.content(found) as content:
+            size, whole, ids = 0, hashlib.sha256(), []
+            for piece in pieces(content, found.size):
+                whole.update(piece)
+                size += len(piece)
+                ids.append(packer.add("data", piece))
+        digest, chunks = whole.hexdigest(), tuple(ids)
+    return Entry(
+        found.key,
+        size,
+        found.modified,
+        digest,
+        chunks,
+        found.etag,
+        described.content_type,
+        described.metadata,
+        described.tags,
+        found.version,
+    )
+
+
+def _count(tally: _Tally, entry: Entry, old: Entry | None) -> None:
+    if entry is old:
+        tally.unchanged += 1
+        return
+    tally.read_bytes += entry.size
+    if old is None:
+        tally.new += 1
+    elif old.sha256 != entry.sha256:
+        tally.changed += 1
+    else:
+        tally.unchanged += 1
+
+
+def _deleted(parent: Snapshot | None, taken: Sequence[tuple[Collection, _Tally]]) -> int:
+    """How many objects of the parent are not there any more."""
+    if parent is None:
+        return 0
+    now_there = sum(collection.objects for collection, _ in taken)
+    return max(0, parent.objects - (now_there - sum(tally.new for _, tally in taken)))
+
+
+def _check_reused(repository: Repository, collections: Sequence[Collection], now: datetime) -> None:
+    """Before the commit: what the snapshot names has to be there, and not about to be deleted.
+
+    A pack that was doomed while we ran, even one of our own, is safe until the grace period is over, and the prune that comes then
+    will find our snapshot. Half of the period is left as a margin.
+    """
+    late = now - repository.grace / 2
+    going = {pack for one in repository.doomed() if one.since <= late for pack in one.packs}
+    needed = needed_packs(repository, collections)
+    present = {info.key.rsplit("/", 1)[1].removesuffix(".pack") for info in repository.objects.list("packs")}
+    if needed & going or needed - present:
+        raise Conflict("A prune is deleting what this snapshot wanted to use again; nothing is lost, take another snapshot.")
+
+
+def needed_packs(repository: Repository, collections: Sequence[Collection]) -> set[str]:
+    """The packs that hold what collections name."""
+    index = repository.index()
+    ids: set[str] = set()
+    packs: set[str] = set()
+    for collection in collections:
+        for id in collection.lists:
+            packs.add(index[id].pack)
+        for entry in entries_of(collection.lists, repository.blob):
+            ids.update(entry.chunks)
+    packs.update(index[id].pack for id in ids)
+    return packs

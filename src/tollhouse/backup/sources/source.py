@@ -1,0 +1,100 @@
+"""What a source gives and a target takes: objects with keys, contents and a few words about them."""
+
+from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import IO, Any, Literal
+
+from tollhouse.backup.snapshot import Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An object in a listing; `modified` in microseconds since 1970."""
+
+    key: str
+    size: int
+    modified: int
+    etag: str | None = None
+    version: str | None = None
+
+
+@dataclass(frozen=True)
+class Described:
+    """What only a closer look tells."""
+
+    content_type: str | None = None
+    metadata: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+class Source(ABC):
+    """Something to back up. It may be read by several threads at once between `opened` and its end."""
+
+    kind: str
+    address: str
+
+    def opened(self) -> AbstractContextManager["Source"]:
+        """For as long as one state of it is to be read."""
+        return _AsItIs(self)
+
+    @abstractmethod
+    def listing(self) -> list[Found]:
+        """Every object, sorted by key."""
+
+    @abstractmethod
+    def content(self, found: Found) -> AbstractContextManager[IO[bytes]]:
+        """An object's content; raises NotFound where it has gone meanwhile."""
+
+    def describe(self, found: Found) -> Described:
+        """What a closer look tells."""
+        return Described()
+
+    def configuration(self) -> dict[str, Any]:
+        """What belongs to the whole: a bucket's settings, a database's schema."""
+        return {}
+
+    def problems(self) -> list[dict[str, str]]:
+        """What could not even be listed: `[{"key", "reason"}]`."""
+        return []
+
+
+class _AsItIs(AbstractContextManager[Source]):
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    def __enter__(self) -> Source:
+        return self._source
+
+    def __exit__(self, *error: object) -> None:
+        return None
+
+
+@dataclass(frozen=True)
+class Written:
+    """What is at a target under a key."""
+
+    size: int
+    sha256: str
+
+
+class Target(ABC):
+    """Somewhere to restore to."""
+
+    address: str
+
+    @abstractmethod
+    def present(self, key: str) -> Written | None:
+        """What is there, by its content; None for nothing."""
+
+    @abstractmethod
+    def write(self, entry: Entry, content: IO[bytes]) -> None:
+        """Put an object there, all or nothing, replacing what was there."""
+
+    def describe(self, entry: Entry) -> Literal["done", "unable"]:
+        """Give an object that is there its metadata alone."""
+        return "unable"
+
+    def finish(self) -> list[str]:
+        """What is to be done once everything is there; returns what could not be."""
+        return []

@@ -1,0 +1,1 @@
+"""The two documents that every repository carries."""

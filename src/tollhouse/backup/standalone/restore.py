@@ -1,0 +1,174 @@
+#!/usr/bin/env python3
+"""Restore from a Tollhouse backup repository with nothing but Python, cryptography and zstandard. RESTORE.md says how."""
+
+import argparse
+import getpass
+import hashlib
+import hmac
+import json
+import os
+import struct
+import sys
+from pathlib import Path
+
+import zstandard
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+MAGIC = b"THB1"
+
+
+class Damaged(Exception):
+    """The repository is not what it should be."""
+
+
+def digest(content):
+    return hashlib.sha256(content).hexdigest()
+
+
+def derived(master, purpose):
+    return HKDF(SHA256(), 32, None, purpose).derive(master)
+
+
+class Repository:
+    def __init__(self, root, secret=None):
+        self.root = Path(root)
+        self.config = json.loads((self.root / "config.json").read_bytes())
+        if self.config["version"] != 1:
+            raise Damaged("This repository has a version that this program does not know.")
+        self.cipher = self.ids = None
+        if self.config["encryption"] != "none":
+            master = self.unwrap(secret or os.environ.get("TOLLHOUSE_BACKUP_PASSPHRASE") or getpass.getpass("Passphrase or recovery key: "))
+            self.cipher, self.ids = AESGCM(derived(master, b"tollhouse data")), derived(master, b"tollhouse ids")
+        self.index = {}
+        for path in sorted((self.root / "index").glob("*.index")):
+            for pack, rows in json.loads(self.unseal(b"i", "", self.checked(path))).items():
+                for id, kind, offset, stored, _ in rows:
+                    self.index[id] = (pack, kind, offset, stored)
+
+    def unwrap(self, secret):
+        for name in ("passphrase", "recovery"):
+            key = json.loads((self.root / "keys" / f"{name}.json").read_bytes())
+            salt, nonce, sealed = (bytes.fromhex(key[field]) for field in ("salt", "nonce", "key"))
+            stretched = hashlib.scrypt(secret.strip().encode(), salt=salt, n=key["n"], r=key["r"], p=key["p"], maxmem=1 << 28, dklen=32)
+            try:
+                return AESGCM(stretched).decrypt(nonce, sealed, b"tollhouse master key")
+            except InvalidTag:
+                continue
+        raise Damaged("That is neither the passphrase nor the recovery key of this repository.")
+
+    def checked(self, path):
+        content = path.read_bytes()
+        if not digest(content).startswith(path.stem.rsplit("-", 1)[-1]):
+            raise Damaged(f"{path} is damaged.")
+        return content
+
+    def unseal(self, kind, id, stored):
+        if self.cipher is not None:
+            if stored[:5] != MAGIC + kind:
+                raise Damaged("A record does not begin as one of this repository does.")
+            try:
+                stored = self.cipher.decrypt(stored[5:17], stored[17:], MAGIC + kind + id.encode())
+            except InvalidTag:
+                raise Damaged("A record is damaged.") from None
+        try:
+            return zstandard.ZstdDecompressor().decompress(stored, allow_extra_data=False)
+        except zstandard.ZstdError as error:
+            raise Damaged(f"A record is damaged: {error}") from None
+
+    def blob(self, id):
+        pack, kind, offset, stored = self.index[id]
+        with (self.root / "packs" / pack[:2] / f"{pack}.pack").open("rb") as file:
+            file.seek(offset)
+            content = self.unseal(kind[0].encode(), id, file.read(stored))
+        own = hmac.digest(self.ids, content, "sha256").hex() if self.ids else digest(content)
+        if own != id:
+            raise Damaged(f"The blob {id} is damaged.")
+        return content
+
+    def snapshots(self):
+        for path in sorted((self.root / "snapshots").glob("*.snapshot")):
+            yield json.loads(self.unseal(b"s", "", self.checked(path)))
+
+    def snapshot(self, wanted):
+        every = list(self.snapshots())
+        found = every[-1:] if wanted == "latest" else [one for one in every if one["id"].startswith(wanted)]
+        if len(found) != 1:
+            raise Damaged(f"There is no one snapshot {wanted!r}.")
+        return found[0]
+
+    def entries(self, snapshot):
+        for collection in snapshot["collections"]:
+            for id in collection["lists"]:
+                for line in self.blob(id).splitlines():
+                    yield collection["address"], json.loads(line)
+
+
+def restore(repository, wanted, target, prefix):
+    snapshot = repository.snapshot(wanted)
+    several = len(snapshot["collections"]) > 1
+    written = 0
+    for address, (key, size, modified, sha256, chunks, *_) in repository.entries(snapshot):
+        if not key.startswith(prefix):
+            continue
+        parts = key.split("/")
+        if any(part in ("", ".", "..") for part in parts) or "\0" in key:
+            raise Damaged(f"{key!r} cannot be a file.")
+        path = Path(target, *([digest(address.encode())[:8]] if several else []), *parts)
+        if path.exists():
+            print(f"left alone, it exists: {path}", file=sys.stderr)
+            continue
+        content = b"".join(repository.blob(id) for id in chunks)
+        if len(content) != size or digest(content) != sha256:
+            raise Damaged(f"{key} is damaged.")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        os.utime(path, ns=(modified * 1000, modified * 1000))
+        written += 1
+    print(f"{written} objects restored to {target}")
+
+
+def verify(repository):
+    for path in sorted((repository.root / "packs").rglob("*.pack")):
+        content = path.read_bytes()
+        if digest(content) != path.stem:
+            raise Damaged(f"{path} is damaged.")
+        (length,) = struct.unpack("<I", content[-8:-4])
+        for id, kind, offset, stored, size in json.loads(repository.unseal(b"f", "", content[-8 - length : -8])):
+            if len(repository.unseal(kind[0].encode(), id, content[offset : offset + stored])) != size:
+                raise Damaged(f"A blob in {path} is damaged.")
+    count = sum(
+        1 for snapshot in repository.snapshots() for _, entry in repository.entries(snapshot) for id in entry[4] if repository.index[id]
+    )
+    print(f"everything is there and undamaged ({count} parts of objects)")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repository", default=Path(__file__).parent, type=Path)
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    verbs.add_parser("list")
+    verbs.add_parser("verify")
+    restoring = verbs.add_parser("restore")
+    restoring.add_argument("snapshot")
+    restoring.add_argument("target", type=Path)
+    restoring.add_argument("--prefix", default="")
+    given = parser.parse_args()
+    try:
+        repository = Repository(given.repository)
+        if given.verb == "list":
+            for one in repository.snapshots():
+                sources = ", ".join(collection["address"] for collection in one["collections"])
+                print(one["id"], one["time"], one["kind"], sum(collection["objects"] for collection in one["collections"]), sources)
+        elif given.verb == "verify":
+            verify(repository)
+        else:
+            restore(repository, given.snapshot, given.target, given.prefix)
+    except (Damaged, KeyError, FileNotFoundError) as error:
+        sys.exit(f"restore.py: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""Is a repository what it says it is? Its structure, and if asked each byte of it."""
+
+import hashlib
+import random
+from dataclasses import dataclass, field
+
+from tollhouse.backup.progress import Report, silent
+from tollhouse.backup.repository import DOCUMENTS, Index, Repository, check_pack, pack_key, read_config, read_key_file, sample
+from tollhouse.backup.snapshot import Snapshot, entries_of
+from tollhouse.kit.errors import NotFound, TollhouseError
+
+
+@dataclass
+class Verified:
+    """How much was looked at, and what was wrong: empty is good."""
+
+    snapshots: int = 0
+    objects: int = 0
+    packs: int = 0
+    packs_read: int = 0
+    unused_packs: int = 0
+    faults: list[str] = field(default_factory=list)
+
+
+def verify(
+    repository: Repository,
+    read_percent: float = 0,
+    chance: random.Random | None = None,
+    report: Report = silent,
+) -> Verified:
+    """Check every file but the packs, that what snapshots name is there, and read that share of the packs (100: all)."""
+    found = Verified()
+    _documents(repository, found)
+    index = _index(repository, found)
+    present = {info.key: info.size for info in repository.objects.list("packs")}
+    sizes: dict[str, int] = {}
+    for place in index.values():
+        sizes[place.pack] = max(sizes.get(place.pack, 0), place.offset + place.stored)
+    for pack, least in sizes.items():
+        if pack_key(pack) not in present:
+            found.faults.append(f"The pack {pack[:12]}… is missing.")
+        elif present[pack_key(pack)] < least:
+            found.faults.append(f"The pack {pack[:12]}… is cut off.")
+    found.packs = len(present)
+    used = _snapshots(repository, found)
+    found.unused_packs = len(sizes.keys() - used)
+    names = sorted(key.rsplit("/", 1)[1].removesuffix(".pack") for key in present)
+    chosen = _chosen(names, read_percent, chance or random.SystemRandom())
+    for at, name in enumerate(chosen):
+        try:
+            rows = check_pack(repository, name)
+            known = {id for id, place in index.items() if place.pack == name} if len(chosen) < 50 else None
+            if known is not None and known - {row[0] for row in rows}:
+                found.faults.append(f"The pack {name[:12]}… lacks what the index says is in it.")
+        except TollhouseError as error:
+            found.faults.append(error.detail)
+        found.packs_read += 1
+        report(at + 1, len(chosen), 0)
+    return found
+
+
+def _chosen(names: list[str], percent: float, chance: random.Random) -> list[str]:
+    if percent >= 100 or not percent:
+        return names if percent else []
+    return list(sample(names, percent, chance))
+
+
+def _documents(repository: Repository, found: Verified) -> None:
+    """The configuration, the keys and the two documents, byte by byte."""
+    try:
+        config = read_config(repository.objects)
+        if config != repository.config:
+            found.faults.append("config.json has changed since the repository was opened.")
+    except TollhouseError as error:
+        found.faults.append(error.detail)
+    for name in DOCUMENTS:
+        try:
+            if hashlib.sha256(repository.objects.get(name)).hexdigest() != repository.config["documents"].get(name):
+                found.faults.append(f"{name} is damaged.")
+        except NotFound:
+            found.faults.append(f"{name} is missing.")
+    for name in ("passphrase", "recovery") if repository.encrypted else ():
+        try:
+            read_key_file(repository.objects.get(f"keys/{name}.json"), name)
+        except TollhouseError as error:
+            found.faults.append(error.detail)
+
+
+def _index(repository: Repository, found: Verified) -> Index:
+    """The index file by file, to name the one that is damaged; what can be read of it is used."""
+    index: Index = {}
+    for name in repository.names("index/"):
+        try:
+            index.update(repository.index_file(name))  # file by file, to name the one that is damaged
+        except (TollhouseError, ValueError, TypeError, KeyError) as error:
+            found.faults.append(getattr(error, "detail", f"The file {name} is damaged."))
+    repository._index = index
+    return index
+
+
+def _snapshots(repository: Repository, found: Verified) -> set[str]:
+    """Every snapshot, and that everything it names is in the index; returns the packs that are used."""
+    used: set[str] = set()
+    index = repository.index()
+    for name in repository.names("snapshots/"):
+        found.snapshots += 1
+        try:
+            snapshot: Snapshot = repository.snapshot_file(name)
+            for collection in snapshot.collections:
+                used.update(index[id].pack for id in collection.lists if id in index)
+                for entry in entries_of(collection.lists, repository.blob):
+                    found.objects += 1
+                    for id in entry.chunks:
+                        if id in index:
+                            used.add(index[id].pack)
+                        else:
+                            found.faults.append(f"Snapshot {snapshot.id}: {entry.key} needs the blob {id[:12]}…, which is in no index.")
+        except TollhouseError as error:
+            found.faults.append(f"{name}: {error.detail}")
+    for name in repository.names("doomed/"):
+        try:
+            repository.checked(name)
+        except TollhouseError as error:
+            found.faults.append(error.detail)
+    return used
