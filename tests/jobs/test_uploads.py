@@ -644,7 +644,6 @@ def peak(pid: int) -> int:
     return next(int(line.split()[1]) << 10 for line in status.splitlines() if line.startswith("VmHWM:"))
 
 
-@pytest.mark.xfail(strict=True, reason="the object store is written to in twelve parts of 5 MB at once")
 def test_a_large_upload_is_not_held_in_memory(tmp_path: Path) -> None:
     size = 60 << 20
     large = tmp_path / "large.csv"

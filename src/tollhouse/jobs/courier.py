@@ -34,8 +34,9 @@ class Courier:
             while reports := self._unsent():
                 try:
                     self._send(reports)
-                except TollhouseError as error:
-                    log.warning("usage of jobs waits to be delivered", reports=len(reports), reason=error.detail)
+                except Exception as error:  # the change that it tells of is made; it must not fail for the store's sake
+                    reason = error.detail if isinstance(error, TollhouseError) else repr(error)
+                    log.warning("usage of jobs waits to be delivered", reports=len(reports), reason=reason)
                     return delivered
                 with self.records.transaction() as session:
                     usage.confirm(session, reports)

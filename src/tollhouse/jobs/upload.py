@@ -72,7 +72,7 @@ def take(session: Session, keys: Sequence[str]) -> None:
             raise Conflict("One of the uploads has been used for another job, or has expired; upload it again.")
 
 
-def abandoned(session: Session, now: datetime, limit: int = 500) -> list[str]:
+def abandoned(session: Session, now: datetime, limit: int = 20_000) -> list[str]:
     """The keys of uploads that nobody used in time."""
     return list(session.scalars(sa.select(Upload.key).where(Upload.expires_at <= now).order_by(Upload.expires_at).limit(limit)))
 

@@ -81,7 +81,8 @@ class Objects:
         """
         try:
             attributes = self._attributes(content_type, disposition, metadata or {})
-            obstore.put(self._backend, _checked(key), content, attributes=attributes)
+            # Two parts of 5 MB on their way, and not the twelve that it takes by itself: several uploads come at a time.
+            obstore.put(self._backend, _checked(key), content, attributes=attributes, max_concurrency=2)
         except BaseError as error:
             raise _translated(error, key) from error
 

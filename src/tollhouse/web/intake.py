@@ -13,6 +13,8 @@ from datetime import datetime, timedelta
 from typing import IO
 from urllib.parse import quote
 
+import structlog
+
 from tollhouse import access, jobs
 from tollhouse.jobs import FileLimits, JobFile, StoredFile, Terms, Upload
 from tollhouse.kit import signing
@@ -20,6 +22,7 @@ from tollhouse.kit.errors import NotFound, TollhouseError, Unprocessable
 from tollhouse.store.objects import Objects
 from tollhouse.store.records import Records
 
+log = structlog.get_logger()
 _DOWNLOAD, _UPLOAD = "download", "upload"
 _IN_MEMORY = 1 << 20
 _LONGEST_ON_S3 = 7 * 86_400
@@ -121,14 +124,16 @@ class Intake:
 
     def sweep(self, now: datetime) -> int:
         """Remove uploads that nobody used in time; returns how many."""
+        with self.records.reading() as session:
+            keys = jobs.abandoned(session, now)
         removed = 0
-        while True:
-            with self.records.reading() as session:
-                keys = jobs.abandoned(session, now)
-            if not keys:
-                return removed
-            self._remove(keys)
-            removed += len(keys)
+        for key in keys:  # one that cannot be removed now does not keep the others
+            try:
+                self._remove([key])
+                removed += 1
+            except TollhouseError as error:
+                log.warning("an abandoned upload cannot be removed", key=key, reason=error.detail)
+        return removed
 
     def _remove(self, keys: Sequence[str]) -> None:
         for key in keys:

@@ -59,7 +59,8 @@ def is_from_elsewhere(request: Request) -> bool:
     """Whether the browser says that a page of another site sent this. Our own forms say `null`: they tell no referrer."""
     origin = request.headers.get("origin", "null")
     try:
-        return origin != "null" and urlsplit(origin).netloc != request.headers.get("host")
+        ours = {request.headers.get("host"), urlsplit(parts_of(request).public_url).netloc}
+        return origin != "null" and urlsplit(origin).netloc not in ours - {None, ""}
     except ValueError:
         return True
 
