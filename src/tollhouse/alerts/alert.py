@@ -213,3 +213,10 @@ def count_open(session: Session, organization: str, now: datetime) -> int:
     """How many alerts wait for somebody: open, and not snoozed."""
     awake = sa.or_(Alert.snoozed_until.is_(None), Alert.snoozed_until <= now)
     return session.scalar(sa.select(sa.func.count()).where(Alert.organization == organization, Alert.status == "open", awake)) or 0
+
+
+def count_dead(session: Session, organization: str) -> int:
+    """How many deliveries of alerts that are not resolved have come to a dead end."""
+    dead = sa.select(sa.func.count()).select_from(delivery.Delivery).join(Alert, Alert.id == delivery.Delivery.alert)
+    dead = dead.where(Alert.organization == organization, Alert.status != "resolved", delivery.Delivery.status == "dead")
+    return session.scalar(dead) or 0

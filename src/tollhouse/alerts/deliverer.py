@@ -15,7 +15,7 @@ from tollhouse.alerts import channels, delivery
 from tollhouse.alerts.alert import Alert
 from tollhouse.alerts.channel import Channel
 from tollhouse.alerts.delivery import Delivery, DeliveryTerms
-from tollhouse.kit.errors import TollhouseError
+from tollhouse.kit.errors import TollhouseError, Unavailable
 from tollhouse.store.records import Records
 
 log = structlog.get_logger()
@@ -80,16 +80,8 @@ class Deliverer:
             self._busy.pop(channel, None)
 
     def _bring(self, taken: Delivery, channel: Channel, title: str, body: str) -> int:
-        outcome: list[str | None] = []
-
-        def attempt() -> None:
-            outcome.append(self._attempt(channel.address, title, body))
-            self._leave(channel.id)  # also long after the time was up: until then the channel is stalled
-
-        sender = threading.Thread(target=attempt, daemon=True)
-        sender.start()
-        sender.join(self.terms.timeout.total_seconds())
-        error = outcome[0] if outcome else f"It did not answer within {self.terms.timeout.total_seconds():g} seconds."
+        # The channel is left only when it lets go, also long after the time was up: until then it is stalled.
+        error = self._timed(channel.address, title, body, lambda: self._leave(channel.id))
         with self.records.transaction() as session:
             if error is None:
                 delivery.note_sent(session, taken, self.clock())
@@ -98,6 +90,27 @@ class Deliverer:
         if error is not None:
             log.warning("an alert was not delivered", delivery=taken.id, attempt=taken.attempts, reason=error)
         return int(error is None)
+
+    def try_out(self, channel: Channel) -> None:
+        """Send a message now, to see whether it arrives; raises Unavailable with why it did not."""
+        body = f"This is how an alert reaches the channel {channel.name}. Nothing has happened."
+        error = self._timed(channel.address, "Test of an alert channel", body, lambda: None)
+        if error is not None:
+            raise Unavailable(error)
+
+    def _timed(self, address: str, title: str, body: str, end: Callable[[], None]) -> str | None:
+        outcome: list[str | None] = []
+
+        def attempt() -> None:
+            try:
+                outcome.append(self._attempt(address, title, body))
+            finally:
+                end()
+
+        sender = threading.Thread(target=attempt, daemon=True)
+        sender.start()
+        sender.join(self.terms.timeout.total_seconds())
+        return outcome[0] if outcome else f"It did not answer within {self.terms.timeout.total_seconds():g} seconds."
 
     def _attempt(self, address: str, title: str, body: str) -> str | None:
         try:

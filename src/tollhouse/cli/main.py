@@ -7,7 +7,7 @@ import typer
 
 from tollhouse import __version__
 from tollhouse.app import log_to_stderr
-from tollhouse.cli import access, backup, billing, events, jobs, meters, people, server, usage
+from tollhouse.cli import access, alerts, backup, billing, events, jobs, meters, people, server, usage
 from tollhouse.cli.output import fail
 from tollhouse.kit.errors import TollhouseError
 
@@ -38,6 +38,9 @@ for group in (
     usage.app,
     billing.app,
     jobs.app,
+    alerts.alerts,
+    alerts.rules,
+    alerts.channels,
     backup.app,
 ):
     app.add_typer(group)

@@ -32,7 +32,7 @@ class _Reasons(logging.Handler):
 
 
 with warnings.catch_warnings(action="ignore"):  # one of its services still imports what Python has deprecated
-    NotificationManager().load_modules()
+    NotificationManager().load_modules()  # type: ignore[no-untyped-call]
 _reasons = _Reasons()
 _log.addHandler(_reasons)
 _log.propagate = False

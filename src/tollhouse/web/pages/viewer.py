@@ -12,7 +12,7 @@ from urllib.parse import urlencode, urlsplit
 
 from fastapi import Depends, Request
 
-from tollhouse import access
+from tollhouse import access, alerts
 from tollhouse.access import Caller, SignedIn
 from tollhouse.kit import tokens
 from tollhouse.kit.errors import Forbidden, Unauthenticated, Unprocessable
@@ -34,6 +34,7 @@ class Viewer:
     frame_origin: str = ""
     kind: str = ""
     signed_in: SignedIn | None = None
+    open_alerts: int = 0
 
     def link(self, path: str, **params: object) -> str:
         """An address on our pages that keeps who is looking."""
@@ -93,11 +94,14 @@ def viewer(request: Request, parts: Annotated[Parts, Depends(parts_of)]) -> View
     if secret:
         with parts.records.reading() as session:
             found = access.find_session(session, secret, parts.clock())
+            waiting = alerts.count_open(session, found.caller.organization, parts.clock()) if found else 0
         if found is not None:
-            return Viewer(found.caller, chosen, True, kept, csrf_of(secret), signed_in=found)
+            return Viewer(found.caller, chosen, True, kept, csrf_of(secret), signed_in=found, open_alerts=waiting)
     if parts.guard.dev:
         refuse_foreign_pages(request.headers)
-        return Viewer(parts.guard.operator_caller(), chosen, True, kept)
+        caller = parts.guard.operator_caller()
+        with parts.records.reading() as session:
+            return Viewer(caller, chosen, True, kept, open_alerts=alerts.count_open(session, caller.organization, parts.clock()))
     raise Unauthenticated("Sign in to see this page.")
 
 
