@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests.scenarios.serving import House, Tenant, client, founded
-from tollhouse import access
+from tollhouse import access, alerts, journal
 
 MANGA_CUSTOMER, MANGA_JOB, MANGA_EVENT = "carol-of-manga", "job-of-manga", "event-of-manga"
 MANGA_METER = "pages-of-manga"
@@ -36,6 +36,7 @@ class Route:
 METER = {"slug": "fresh", "event_type": "page", "aggregation": "count"}
 OPENMETER = {"slug": "fresh", "eventType": "page", "aggregation": "COUNT"}
 EVENT = {"id": "another", "type": "page", "source": "reader"}
+ALERT_RULE = {"name": "another", "condition": {"kind": "happened", "noun": "job", "verbs": ["failed"]}}
 OF_CAROL = {"user_id": MANGA_CUSTOMER}
 
 ROUTES = (
@@ -85,6 +86,22 @@ ROUTES = (
     Route("POST", "/api/jobs/{id}/progress", "jobs:work", "work", body={"fence": 1}),
     Route("POST", "/api/jobs/{id}/complete", "jobs:work", "work", body={"fence": 1}),
     Route("POST", "/api/jobs/{id}/fail", "jobs:work", "work", body={"fence": 1}),
+    Route("GET", "/api/alerts", "read"),
+    Route("GET", "/api/alerts/{id}", "read", "alert"),
+    Route("GET", "/api/alerts/{id}/deliveries", "read", "alert"),
+    Route("POST", "/api/alerts/{id}/acknowledge", "admin", "alert"),
+    Route("POST", "/api/alerts/{id}/resolve", "admin", "alert"),
+    Route("POST", "/api/alerts/{id}/snooze", "admin", "alert", body={"hours": 1}),
+    Route("GET", "/api/alert-rules", "read"),
+    Route("POST", "/api/alert-rules", "admin", body=ALERT_RULE),
+    Route("GET", "/api/alert-rules/{id}", "read", "rule"),
+    Route("PATCH", "/api/alert-rules/{id}", "admin", "rule", body={"enabled": False}),
+    Route("DELETE", "/api/alert-rules/{id}", "admin", "rule"),
+    Route("GET", "/api/alert-channels", "read"),
+    Route("POST", "/api/alert-channels", "admin", body={"name": "another", "kind": "webhook", "address": "http://127.0.0.1:9/"}),
+    Route("PATCH", "/api/alert-channels/{id}", "admin", "channel", body={"enabled": False}),
+    Route("DELETE", "/api/alert-channels/{id}", "admin", "channel"),
+    Route("POST", "/api/alert-channels/{id}/test", "admin", "channel"),
     Route("GET", "/files/{token}/{name}", "address"),
     Route("PUT", "/files/{token}", "address"),
     Route("POST", "/api/v1/events", "events:write", body=EVENT),
@@ -113,6 +130,9 @@ class Manga:
     key: str
     work: str
     user: str
+    alert: str
+    rule: str
+    channel: str
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -126,6 +146,9 @@ class Manga:
             self.key,
             self.work,
             self.user,
+            self.alert,
+            self.rule,
+            self.channel,
             self.tenant.id,
             "Manga",
         )
@@ -136,7 +159,7 @@ class Manga:
             "slug": MANGA_METER,
             "job_id": MANGA_JOB,
             "user_id": MANGA_CUSTOMER,
-            "id": {"key": self.key, "work": self.work, "user": self.user}.get(route.names, self.price),
+            "id": vars(self).get(route.names, self.price),
         }
         return route.path.format_map(names)
 
@@ -154,7 +177,13 @@ def alice(house: House) -> Iterator[Manga]:
         with house.tollhouse.records.transaction() as session:
             now = house.tollhouse.parts.clock()
             user = access.set_password(session, tenant.id, "alice@manga.example", "a long password", now, "test").id
-        yield Manga(tenant, meter, price, tenant.key("read", name="of Manga")["id"], work, user)
+            journal.write(session, tenant.id, now, "test", "failed", "backup", "nightly-of-manga")
+        hook = {"name": "hook-of-manga", "kind": "webhook", "address": "http://127.0.0.1:9/token-of-manga"}
+        channel = tenant.api.post("/api/alert-channels", json=hook).json()["id"]
+        alerts.evaluate(house.tollhouse.records, now)
+        alert = tenant.api.get("/api/alerts").json()["alerts"][0]
+        key = tenant.key("read", name="of Manga")["id"]
+        yield Manga(tenant, meter, price, key, work, user, alert["id"], alert["rule"], channel)
 
 
 @pytest.fixture(scope="module")
@@ -181,6 +210,9 @@ def everything_of(manga: Manga) -> tuple[Any, ...]:
         "/api/billing/all-users",
         "/api/jobs",
         "/api/users",
+        "/api/alerts",
+        "/api/alert-rules",
+        "/api/alert-channels",
     )
     return tuple(manga.tenant.api.get(path).json() for path in paths)
 
