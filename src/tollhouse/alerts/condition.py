@@ -170,7 +170,8 @@ def from_json(kept: dict[str, Any]) -> Condition:
 
 def span(seconds: int) -> str:
     """A length of time in words: 90 s, 10 min, 26 h, 7 days."""
-    for size, name in ((86_400, "days"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * size and seconds % size == 0:
-            return f"{seconds // size:,} {name}"
-    return {86_400: "1 day", 3600: "1 h", 60: "1 min"}.get(seconds, f"{seconds:,} s")
+    one = {86_400: "1 day", 3600: "1 h", 60: "1 min"}.get(seconds)
+    sizes = ((86_400, "days"), (3600, "h"), (60, "min"))
+    return one or next(
+        (f"{seconds // size:,} {name}" for size, name in sizes if seconds % size == 0 and seconds >= 2 * size), f"{seconds:,} s"
+    )

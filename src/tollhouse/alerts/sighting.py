@@ -66,5 +66,5 @@ def silent_since(session: Session, rule: str, before: datetime) -> dict[str, dat
 def insert_new(session: Session, table: type[Record], values: dict[str, Any]) -> bool:
     """Insert a row unless its key is taken: the database decides between two processes. Returns whether it was new."""
     dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-    done = session.execute(dialect.insert(table).values(**values).on_conflict_do_nothing())
-    return done.rowcount == 1  # type: ignore[attr-defined,no-any-return]
+    inserted = dialect.insert(table).values(**values).on_conflict_do_nothing().returning(sa.literal(1))
+    return session.execute(inserted).first() is not None
