@@ -13,8 +13,9 @@ from pathlib import Path
 
 import structlog
 
-from tollhouse import access, alerts, billing, jobs, metering
+from tollhouse import access, alerts, backup, billing, jobs, metering
 from tollhouse.alerts import DeliveryTerms
+from tollhouse.backup import Runner, Source, TollhouseSource
 from tollhouse.billing import DefaultRates, DiscountTable, DiscountTier
 from tollhouse.events import EventLimits, Ingest
 from tollhouse.jobs import FileLimits, Terms
@@ -91,6 +92,10 @@ class Tollhouse:
         """Remove uploads that nobody used."""
         self.parts.intake.sweep(self.parts.clock())
 
+    def run_backups(self) -> None:
+        """Run the backups, drills and verifications whose time has come."""
+        self.parts.backups.run_due()
+
     def _meters(self) -> list[tuple[access.Organization, list[metering.Meter]]]:
         with self.records.reading() as session:
             return [(one, metering.list_meters(session, one.id)[0]) for one in access.list_organizations(session)]
@@ -111,6 +116,7 @@ def opened(settings: Settings) -> Iterator[Tollhouse]:
             _lay_rules(records)
             ingest = Ingest(events, records, settings.queue_events, settings.commit_events)
             parts = _parts(settings, records, events, objects, ingest)
+            parts.install(_runner(settings, parts, data))
             ingest.start()
             try:
                 yield Tollhouse(settings, records, events, objects, parts, Application(parts), lock, first_keys)
@@ -188,6 +194,24 @@ def _parts(settings: Settings, records: Records, events: EventStore, objects: Ob
         timedelta(hours=settings.session_hours),
         settings.public_url,
         alerts=_delivery_terms(settings),
+    )
+
+
+def _runner(settings: Settings, parts: Parts, data: Path) -> Runner:
+    s3 = s3_access(settings)
+
+    def source_at(address: str) -> Source:
+        if address == "tollhouse":
+            return TollhouseSource(parts.records, parts.events, parts.objects, data)
+        return backup.source_at(address, s3)
+
+    return Runner(
+        parts.records,
+        lambda address: Objects.at(address, s3),
+        source_at,
+        lambda address: backup.target_at(address, s3),
+        settings.backup_passphrase,
+        lambda: parts.clock(),  # noqa: PLW0108  # a test moves the clock on later
     )
 
 

@@ -29,6 +29,7 @@ TASKS = (
     Task("tend-jobs", "* * * * *", Tollhouse.tend_jobs),  # a claim also takes overdue jobs back: this is for when nobody claims
     Task("evaluate-alerts", "* * * * *", Tollhouse.evaluate_alerts),  # a minute late is a minute later told
     Task("deliver-alerts", "* * * * *", Tollhouse.deliver_alerts),  # second attempts come also where evaluation fails
+    Task("run-backups", "* * * * *", Tollhouse.run_backups),  # each schedule has its own time; this looks which has come
     Task("sweep-uploads", "23 * * * *", Tollhouse.sweep_uploads),  # an hour late keeps litter for an hour
     Task("trim-usage", "17 3 * * *", Tollhouse.trim),  # a day late keeps a day more
 )

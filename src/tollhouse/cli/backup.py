@@ -19,6 +19,7 @@ from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progres
 from tollhouse import backup
 from tollhouse.app import s3_access
 from tollhouse.backup import BackupKind, Keep, Order, Part, Repository, Selection, Snapshot
+from tollhouse.cli.connection import connected
 from tollhouse.cli.output import AsJson, console, show
 from tollhouse.kit import times
 from tollhouse.kit.errors import BadInput, Conflict, Damaged, Unprocessable
@@ -80,6 +81,9 @@ def metadata(source: Sources, repository: At, transfers: Transfers = 5, as_json:
 
 def _take(kind: BackupKind, addresses: list[str], repository: str, transfers: int, as_json: bool) -> None:
     settings = load(os.environ)
+    if "tollhouse" in addresses:
+        _take_of_tollhouse(kind, addresses, repository, as_json)
+        return
     opened = _opened(repository)
     sources = [backup.source_at(address, s3_access(settings)) for address in addresses]
     began = datetime.now(UTC)
@@ -93,11 +97,24 @@ def _take(kind: BackupKind, addresses: list[str], repository: str, transfers: in
         raise Conflict("The snapshot was taken, but not everything could be read; the lines above say what.")
 
 
+def _take_of_tollhouse(kind: BackupKind, addresses: list[str], repository: str, as_json: bool) -> None:
+    """Tollhouse itself is backed up by the server that holds it, or by this process where none runs."""
+    if len(addresses) > 1:
+        raise BadInput("Back up tollhouse by itself: its parts belong to one moment.")
+    place = repository if "://" in repository else str(Path(repository).absolute())
+    with connected() as server:
+        run = server.call("POST", "/api/backups", json={"kind": kind, "source": "tollhouse", "repository": place})
+    row = (run["snapshot"], run["started_at"][:19], kind, run["objects"], run["bytes"], run["added_bytes"], "tollhouse")
+    show(run, as_json, ("snapshot", "time (UTC)", "kind", "objects", "bytes", "bytes added", "of"), [row])
+
+
 @app.command("list")
 def list_snapshots(repository: At, as_json: AsJson = False) -> None:
     """List the snapshots, oldest first."""
-    shown = [_shown(one) for one in _opened(repository).snapshots()]
+    opened = _opened(repository)
+    shown = [_shown(one) for one in opened.snapshots(readable=True)]
     _print_snapshots(shown, {"snapshots": shown, "total": len(shown), "limit": len(shown), "offset": 0}, as_json)
+    opened.snapshots()  # says what is wrong with one that could not be shown
 
 
 @app.command("show")

@@ -7,7 +7,7 @@ import typer
 
 from tollhouse import __version__
 from tollhouse.app import log_to_stderr
-from tollhouse.cli import access, alerts, backup, billing, events, jobs, meters, people, server, usage
+from tollhouse.cli import access, alerts, backup, backups, billing, events, jobs, meters, people, server, usage
 from tollhouse.cli.output import fail
 from tollhouse.kit.errors import TollhouseError
 
@@ -26,7 +26,7 @@ def version() -> None:
     typer.echo(__version__)
 
 
-for command in (server.up, server.web, server.worker, server.migrate, people.customer_token):
+for command in (server.up, server.web, server.worker, server.migrate, people.customer_token, backups.restore):
     app.command()(command)
 for group in (
     access.keys,
@@ -42,6 +42,8 @@ for group in (
     alerts.rules,
     alerts.channels,
     backup.app,
+    backups.repositories,
+    backups.schedules,
 ):
     app.add_typer(group)
 

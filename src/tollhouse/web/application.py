@@ -8,12 +8,13 @@ from starlette.types import Receive, Scope, Send
 from tollhouse import __version__
 from tollhouse.kit.errors import BadInput
 from tollhouse.web import assets, problem
-from tollhouse.web.api import access, alerts, billing, customers, events, files, jobs, meters, people, prices, usage, work
+from tollhouse.web.api import access, alerts, backups, billing, customers, events, files, jobs, meters, people, prices, usage, work
 from tollhouse.web.compat import openmeter
 from tollhouse.web.ingest import OPENMETER_PATH, IngestRoute
 from tollhouse.web.openapi import with_ingest
 from tollhouse.web.pages import admin, sign_in
 from tollhouse.web.pages import alerts as alert_pages
+from tollhouse.web.pages import backups as backup_pages
 from tollhouse.web.pages import billing as billing_pages
 from tollhouse.web.pages import jobs as job_pages
 from tollhouse.web.pages.frame import show_error, wants_page
@@ -31,12 +32,14 @@ ROUTERS = (
     work.router,  # its /api/jobs/claim comes before the jobs' own /api/jobs/{id}
     jobs.router,
     files.router,
+    backups.router,
     alerts.router,
     openmeter.router,
     assets.router,
     sign_in.router,
     job_pages.router,
     billing_pages.router,
+    backup_pages.router,
     admin.router,
     alert_pages.router,
 )

@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 
 from tollhouse import metering
 from tollhouse.alerts import Deliverer, DeliveryTerms
+from tollhouse.backup import Runner
 from tollhouse.billing import DefaultRates, DiscountTable
 from tollhouse.events import EventLimits, Ingest, Promotion
 from tollhouse.jobs import Courier
@@ -57,6 +58,10 @@ class Parts:
         self.intake = Intake(self.records, self.objects, self.jobs)
         self.courier = Courier(self.records, self.ingest, self.promoted, self.clock)
         self.deliverer = Deliverer(self.records, self.alerts, lambda: self.clock())  # noqa: PLW0108  # a test moves the clock on later
+
+    def install(self, backups: Runner) -> None:
+        """The one part that needs the others to be built."""
+        self.backups = backups
 
     def base(self, request: Request) -> str:
         """The beginning of every address that is handed out."""

@@ -35,6 +35,7 @@ from tollhouse.store.events.contract import (
     Row,
     Writer,
 )
+from tollhouse.store.events.frozen import FrozenEvents, fill
 from tollhouse.store.events.hash_index import HashIndex
 from tollhouse.store.events.schema import derived_tables
 
@@ -284,6 +285,19 @@ class DuckDBEvents(EventStore):
             with target.open("rb") as file:
                 while chunk := file.read(1 << 20):
                     yield chunk
+
+    @contextmanager
+    def paused(self) -> Iterator[FrozenEvents]:
+        """Writers wait while the block lasts; what is given shows this moment and can be read after it, too."""
+        with self._deriving, self._appending, _translating():
+            yield FrozenEvents(self._connection.cursor())
+
+    def fill(self, folder: Path) -> int:
+        """Take in what was written out of a frozen store; returns how many events there are. Only for an empty store."""
+        with self._deriving, self._appending, _translating():
+            count = fill(self._connection, folder)
+            self._load()
+        return count
 
     def close(self) -> None:
         with self._deriving, self._appending:

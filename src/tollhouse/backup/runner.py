@@ -1,0 +1,211 @@
+"""Running what was asked for or is due: with a row for it, journal rows that alerts read, and one failure that stops nothing else."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import structlog
+from sqlalchemy.orm import Session
+
+from tollhouse import journal
+from tollhouse.backup.drill import OBJECTIVES, drill
+from tollhouse.backup.history import BackupRun, begin_run, last_completed, usual_growth
+from tollhouse.backup.places import BackupPlace
+from tollhouse.backup.prune import prune
+from tollhouse.backup.repository import Repository, open_repository
+from tollhouse.backup.run import Order, take
+from tollhouse.backup.schedules import BackupSchedule, claim_due, following, interval, keep_of, list_schedules
+from tollhouse.backup.snapshot import Snapshot
+from tollhouse.backup.sources import Source, Target
+from tollhouse.backup.transfer import copy
+from tollhouse.backup.verify import verify
+from tollhouse.kit.errors import Damaged, TollhouseError
+from tollhouse.store.objects import Objects
+from tollhouse.store.records import Records
+
+log = structlog.get_logger()
+MUCH = 50  # per cent of the objects changed at once: encrypting them all looks like this
+MUCH_OF = 20  # objects there have to be at least, before a share means anything
+ODD = 5  # times the usual growth
+ODD_BYTES = 64 << 20
+LATE = 2  # intervals without a completed run
+
+
+@dataclass
+class Runner:
+    """One server's backups. `source_at` knows every address, and `tollhouse` for the server itself."""
+
+    records: Records
+    objects_at: Callable[[str], Objects]
+    source_at: Callable[[str], Source]
+    target_at: Callable[[str], Target]
+    passphrase: str
+    clock: Callable[[], datetime]
+
+    def open(self, place: BackupPlace) -> Repository:
+        """A known repository, opened with its own passphrase."""
+        phrase = Path(place.passphrase_file).read_text().strip() if place.passphrase_file else self.passphrase
+        return open_repository(self.objects_at(place.address), phrase or None)
+
+    def run(
+        self,
+        organization: str,
+        actor: str,
+        kind: str,
+        source: str,
+        place: BackupPlace,
+        schedule: BackupSchedule | None = None,
+        second: BackupPlace | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> BackupRun:
+        """Do one thing and return its row, completed or failed; only what is no error of ours is raised."""
+        with self.records.transaction() as session:
+            run = begin_run(session, organization, self.clock(), actor, kind, source, place.id, schedule.id if schedule else None)
+        try:
+            values = self._do(kind, source, place, schedule, second, actor, options or {})
+        except Exception as error:  # whatever it was, the row and the journal have to say so
+            reason = error.detail if isinstance(error, TollhouseError) else f"{type(error).__name__}: {error}"
+            log.error("backup failed", kind=kind, source=source, reason=reason, exc_info=not isinstance(error, TollhouseError))
+            values = {"status": "failed", "errors": [{"key": "", "reason": reason[:2000]}]}
+        with self.records.transaction() as session:
+            kept = session.get_one(BackupRun, run.id)
+            for name, value in (values | {"ended_at": self.clock()}).items():
+                setattr(kept, name, value)
+            self._tell(session, kept, place, schedule)
+        return kept
+
+    def run_due(self) -> int:
+        """Run every schedule whose time has come, and say which are late; returns how many ran."""
+        ran = 0
+        while True:
+            with self.records.transaction() as session:
+                schedule = claim_due(session, self.clock())
+            if schedule is None:
+                break
+            with self.records.reading() as session:
+                place = session.get_one(BackupPlace, schedule.repository)
+                second = session.get(BackupPlace, schedule.copy_to) if schedule.copy_to else None
+            self.run(schedule.organization, f"schedule {schedule.name}", schedule.kind, schedule.source, place, schedule, second)
+            ran += 1
+        self._note_late()
+        return ran
+
+    def _do(
+        self,
+        kind: str,
+        source: str,
+        place: BackupPlace,
+        schedule: BackupSchedule | None,
+        second: BackupPlace | None,
+        actor: str,
+        options: dict[str, Any],
+    ) -> dict[str, Any]:
+        repository = self.open(place)
+        match kind:
+            case "full" | "incremental" | "metadata":
+                values = self._take(repository, kind, source, actor)
+            case "verify":
+                values = self._verify(repository, float(options.get("percent", 100)))
+            case "drill":
+                values = self._drill(repository, str(options.get("snapshot", "latest")), str(options.get("scenario", "store")))
+            case _:
+                values = {"status": "completed"}
+        if second is not None and values["status"] == "completed":
+            copied = copy(repository, self.open(second), repository.snapshots(), lambda *_: None)
+            values["detail"] = values.get("detail", {}) | {"copied": [one.id for one in copied], "copied_to": second.name}
+        keep = keep_of(schedule.keep) if schedule is not None else None
+        if keep is not None:
+            pruned = prune(repository, keep, self.clock())
+            values["detail"] = values.get("detail", {}) | {"forgotten": len(pruned.forgotten), "freed_bytes": pruned.freed_bytes}
+        return values
+
+    def _take(self, repository: Repository, kind: str, source: str, actor: str) -> dict[str, Any]:
+        snapshot = take(repository, [self.source_at(source)], self.clock(), Order(kind, actor))  # type: ignore[arg-type]  # one of the three
+        errors = [error for collection in snapshot.collections for error in collection.errors]
+        return {
+            "status": "completed" if not errors else "failed",
+            "snapshot": snapshot.id,
+            "objects": snapshot.objects,
+            "bytes": snapshot.bytes,
+            "added_bytes": snapshot.statistics.get("added_bytes", 0),
+            "changed": snapshot.statistics.get("changed", 0) + snapshot.statistics.get("deleted", 0),
+            "errors": errors[:200],
+            "detail": {"statistics": snapshot.statistics},
+        }
+
+    def _verify(self, repository: Repository, percent: float) -> dict[str, Any]:
+        found = verify(repository, percent)
+        return {
+            "status": "completed" if not found.faults else "failed",
+            "objects": found.objects,
+            "errors": [{"key": "", "reason": fault} for fault in found.faults[:200]],
+            "detail": {"packs": found.packs, "packs_read": found.packs_read, "snapshots": found.snapshots},
+        }
+
+    def _drill(self, repository: Repository, wanted: str, scenario: str) -> dict[str, Any]:
+        snapshot: Snapshot = repository.snapshot(wanted)
+        if scenario not in OBJECTIVES:
+            raise Damaged(f"There is no scenario {scenario!r}.")
+        done = drill(repository, snapshot, self.clock(), scenario)
+        return {
+            "status": "completed" if done.passed else "failed",
+            "snapshot": snapshot.id,
+            "objects": done.objects,
+            "bytes": done.bytes,
+            "errors": [{"key": "", "reason": fault} for fault in done.faults[:200]],
+            "detail": {
+                "scenario": scenario,
+                "rto_seconds": round(done.rto_seconds, 3),
+                "rpo_seconds": round(done.rpo_seconds, 3),
+                "rto_objective": done.rto_objective,
+                "rpo_objective": done.rpo_objective,
+                "in_time": done.in_time,
+            },
+        }
+
+    def _tell(self, session: Session, run: BackupRun, place: BackupPlace, schedule: BackupSchedule | None) -> None:
+        """The journal rows that alerts, activity and people read."""
+        subject = schedule.name if schedule else f"{run.source or place.name} to {place.name}"
+        reason = "; ".join(str(error["reason"]) for error in run.errors[:3])
+        now = run.ended_at or run.started_at
+
+        def note(verb: str, noun: str, about: str, **detail: Any) -> None:
+            journal.write(session, run.organization, now, run.actor, verb, noun, about[:255], run=run.id, **detail)
+
+        if run.kind in ("full", "incremental", "metadata"):
+            if run.status == "failed":
+                note("failed", "backup", subject, reason=reason)
+            else:
+                figures = {"bytes": run.bytes, "objects": run.objects, "added_bytes": run.added_bytes, "changed": run.changed}
+                note("completed", "backup", subject, seconds=run.seconds, snapshot=run.snapshot, **figures)
+            self._note_odd(session, run, place, subject, note)
+        elif run.kind == "verify":
+            note("passed" if run.status == "completed" else "failed", "verification", place.name, reason=reason)
+        elif run.kind == "drill":
+            note("passed" if run.status == "completed" else "failed", "drill", place.name, reason=reason, **run.detail)
+        elif run.status == "failed":
+            note("failed", "backup", subject, reason=reason)
+
+    def _note_odd(self, session: Session, run: BackupRun, place: BackupPlace, subject: str, note: Callable[..., None]) -> None:
+        if run.objects >= MUCH_OF and run.changed * 100 >= run.objects * MUCH:
+            percent = round(run.changed * 100 / run.objects)
+            note("changed much", "backup", subject, changed=run.changed, objects=run.objects, percent=percent)
+        usual = usual_growth(session, place.id, run.source, run.id)
+        if usual is not None and run.added_bytes > max(usual * ODD, ODD_BYTES):
+            note("grew oddly", "repository", place.name, bytes=run.added_bytes, usual=usual)
+
+    def _note_late(self) -> None:
+        now = self.clock()
+        with self.records.transaction() as session:
+            for schedule in list_schedules(session):
+                if not schedule.enabled or schedule.kind not in ("full", "incremental", "metadata"):
+                    continue
+                last = last_completed(session, schedule.id) or schedule.created_at
+                due = following(schedule, last)
+                allowed = interval(schedule, last) * (LATE - 1) + timedelta(minutes=10)
+                seen = journal.history(session, schedule.organization, "backup", schedule.name)
+                told = any(entry.verb == "late" and entry.at >= due for entry in seen)
+                if now > due + allowed and not told:
+                    journal.write(session, schedule.organization, now, "tollhouse", "late", "backup", schedule.name, due_at=due.isoformat())

@@ -1,0 +1,166 @@
+"""When backups, drills, verifications and prunes run by themselves.
+
+A schedule is a cron expression in UTC. Its next time is a column: whoever moves it on by a conditional update runs it, so it
+runs once however many processes there are. Schedules of one server are staggered by up to ten minutes, or every customer's nightly backup
+would begin at the same second.
+"""
+
+import hashlib
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+import sqlalchemy as sa
+from croniter import croniter
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from tollhouse import journal
+from tollhouse.backup.retention import Keep
+from tollhouse.kit import ids
+from tollhouse.kit.errors import Conflict, NotFound, Unprocessable
+from tollhouse.store.records import Record
+
+Task = Literal["full", "incremental", "metadata", "verify", "drill", "prune", "copy"]
+TASKS: tuple[Task, ...] = ("full", "incremental", "metadata", "verify", "drill", "prune", "copy")
+STAGGER = timedelta(minutes=10)
+
+
+class BackupSchedule(Record):
+    """`keep` is what a prune after the task keeps (empty: no prune); `copy_to` is where the snapshot goes next."""
+
+    __tablename__ = "backup_schedules"
+    __table_args__ = (sa.UniqueConstraint("organization", "name"),)
+
+    id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
+    organization: Mapped[str] = mapped_column(sa.ForeignKey("organizations.id"), index=True)
+    name: Mapped[str] = mapped_column(sa.String(80))
+    kind: Mapped[str] = mapped_column(sa.String(20))
+    source: Mapped[str] = mapped_column(sa.String(1000))
+    repository: Mapped[str] = mapped_column(sa.ForeignKey("backup_repositories.id"))
+    copy_to: Mapped[str | None] = mapped_column(sa.ForeignKey("backup_repositories.id"))
+    cron: Mapped[str] = mapped_column(sa.String(100))
+    keep: Mapped[dict[str, Any]]
+    enabled: Mapped[bool]
+    created_at: Mapped[datetime]
+    next_at: Mapped[datetime] = mapped_column(index=True)
+
+
+@dataclass(frozen=True)
+class NewSchedule:
+    """What a schedule is made from; `repository` and `copy_to` are ids."""
+
+    name: str
+    kind: str
+    source: str
+    repository: str
+    cron: str
+    keep: dict[str, int] = field(default_factory=dict)
+    copy_to: str | None = None
+
+
+# The seeds' schedule: hourly for a week, daily for a month, weekly offsite for a year, monthly for seven years.
+PRESET: tuple[tuple[str, Task, str, dict[str, int]], ...] = (
+    ("hourly", "incremental", "0 * * * *", {"within_days": 7}),
+    ("daily", "full", "0 2 * * *", {"within_days": 7, "daily": 30}),
+    ("weekly", "full", "0 3 * * 0", {"weekly": 52}),
+    ("monthly", "full", "0 4 1 * *", {"monthly": 84}),
+    ("drill", "drill", "0 5 * * 1", {}),
+    ("verify", "verify", "0 6 * * 2", {}),
+)
+
+
+def add_schedule(session: Session, organization: str, now: datetime, actor: str, new: NewSchedule) -> BackupSchedule:
+    """Make a schedule; raises Unprocessable or Conflict."""
+    if new.kind not in TASKS:
+        raise Unprocessable(f"kind: {new.kind[:40]!r} is none of {', '.join(TASKS)}.")
+    if not croniter.is_valid(new.cron) or len(new.cron.split()) != 5:
+        raise Unprocessable(f"cron: {new.cron[:60]!r} is no cron expression of five fields; write it like 0 2 * * *.")
+    if not 1 <= len(new.name) <= 80 or not new.name.isprintable():
+        raise Unprocessable("name: a schedule's name has 1 to 80 printable characters.")
+    if new.kind in ("full", "incremental", "metadata") and not new.source:
+        raise Unprocessable("source: say what is to be backed up: tollhouse, a directory, s3://bucket/prefix or a database.")
+    keep_of(new.keep)
+    same = sa.select(BackupSchedule).where(BackupSchedule.organization == organization, BackupSchedule.name == new.name)
+    if session.scalar(same) is not None:
+        raise Conflict(f"There is a schedule {new.name!r} already; choose another name.")
+    schedule = BackupSchedule(
+        id=ids.new("bks"),
+        organization=organization,
+        name=new.name,
+        kind=new.kind,
+        source=new.source,
+        repository=new.repository,
+        copy_to=new.copy_to,
+        cron=new.cron,
+        keep=new.keep,
+        enabled=True,
+        created_at=now,
+        next_at=now,
+    )
+    schedule.next_at = following(schedule, now)
+    session.add(schedule)
+    session.flush()
+    journal.write(session, organization, now, actor, "created", "backup schedule", schedule.name, kind=schedule.kind, cron=schedule.cron)
+    return schedule
+
+
+def following(schedule: BackupSchedule, after: datetime) -> datetime:
+    """When it runs next: the cron expression's time and its own part of the stagger."""
+    shift = stagger(schedule.id)
+    when: datetime = croniter(schedule.cron, (after - shift).astimezone(UTC)).get_next(datetime)
+    return when + shift
+
+
+def stagger(id: str) -> timedelta:
+    """Which part of the ten minutes a schedule waits: always the same for one schedule."""
+    share = int.from_bytes(hashlib.sha256(id.encode()).digest()[:4], "big") / 2**32
+    return timedelta(seconds=int(STAGGER.total_seconds() * share))
+
+
+def interval(schedule: BackupSchedule, now: datetime) -> timedelta:
+    """How far apart its times are."""
+    first = following(schedule, now)
+    return following(schedule, first) - first
+
+
+def claim_due(session: Session, now: datetime) -> BackupSchedule | None:
+    """Take a schedule whose time has come, and move it on; None where none is due or somebody else was quicker."""
+    due = sa.select(BackupSchedule).where(BackupSchedule.enabled.is_(True), BackupSchedule.next_at <= now)
+    schedule = session.scalar(due.order_by(BackupSchedule.next_at).limit(1))
+    if schedule is None:
+        return None
+    was = (BackupSchedule.id == schedule.id, BackupSchedule.next_at == schedule.next_at)
+    moved = session.execute(sa.update(BackupSchedule).where(*was).values(next_at=following(schedule, now)))
+    return schedule if moved.rowcount == 1 else None  # type: ignore[attr-defined]
+
+
+def list_schedules(session: Session, organization: str | None = None) -> list[BackupSchedule]:
+    """An organization's schedules, or all, by name."""
+    every = sa.select(BackupSchedule).order_by(BackupSchedule.name)
+    return list(session.scalars(every if organization is None else every.where(BackupSchedule.organization == organization)))
+
+
+def find_schedule(session: Session, organization: str, name: str) -> BackupSchedule:
+    """The schedule of that name or id; raises NotFound."""
+    named = sa.or_(BackupSchedule.name == name, BackupSchedule.id == name)
+    schedule = session.scalar(sa.select(BackupSchedule).where(BackupSchedule.organization == organization, named))
+    if schedule is None:
+        raise NotFound(f"There is no backup schedule {name[:80]!r}.")
+    return schedule
+
+
+def remove_schedule(session: Session, organization: str, name: str, now: datetime, actor: str) -> None:
+    """Take a schedule away; what it made stays."""
+    schedule = find_schedule(session, organization, name)
+    session.delete(schedule)
+    journal.write(session, organization, now, actor, "deleted", "backup schedule", schedule.name)
+
+
+def keep_of(said: dict[str, int]) -> Keep | None:
+    """What a schedule keeps, or None for everything; raises Unprocessable."""
+    known = {"hourly", "daily", "weekly", "monthly", "yearly", "within_days"}
+    if set(said) - known or any(not isinstance(count, int) or not 0 <= count <= 10_000 for count in said.values()):
+        raise Unprocessable(f"keep: give numbers for some of {', '.join(sorted(known))}.")
+    counts = {name: count for name, count in said.items() if name != "within_days"}
+    keep = Keep(**counts, within=timedelta(days=said.get("within_days", 0)))
+    return None if keep.everything else keep
