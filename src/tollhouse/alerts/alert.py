@@ -192,7 +192,7 @@ def find(session: Session, organization: str, id: str) -> Alert:
 def list_alerts(
     session: Session, organization: str, page: Page, status: str | None = None, severity: str | None = None
 ) -> tuple[list[Alert], int]:
-    """One page of alerts, what is open first, then acknowledged, then resolved, each newest first; and how many in all."""
+    """One page of alerts, and how many there are: what is open first, then acknowledged, each by severity; then resolved, newest first."""
     wanted = sa.select(Alert).where(Alert.organization == organization)
     if status is not None:
         wanted = wanted.where(Alert.status == status)
@@ -200,7 +200,8 @@ def list_alerts(
         wanted = wanted.where(Alert.severity == severity)
     total = session.scalar(sa.select(sa.func.count()).select_from(wanted.subquery())) or 0
     rank = sa.case({"open": 0, "acknowledged": 1}, value=Alert.status, else_=2)
-    return list(session.scalars(wanted.order_by(rank, Alert.id.desc()).limit(page.limit).offset(page.offset))), total
+    grave = sa.case((Alert.status == "resolved", 0), (Alert.severity == "critical", 0), (Alert.severity == "warning", 1), else_=2)
+    return list(session.scalars(wanted.order_by(rank, grave, Alert.id.desc()).limit(page.limit).offset(page.offset))), total
 
 
 def count_by_status(session: Session, organization: str) -> dict[str, int]:

@@ -70,7 +70,7 @@ def list_alerts(
     status: Literal["all", "open", "acknowledged", "resolved"] = "all",
     severity: Literal["all", "info", "warning", "critical"] = "all",
 ) -> Response:
-    """The organization's alerts: what is open first, then acknowledged, then resolved, each newest first."""
+    """The organization's alerts: what is open first, then acknowledged, each by severity; then resolved, newest first."""
     now = parts.clock()
     with parts.records.reading() as session:
         chosen = [None if one == "all" else one for one in (status, severity)]
