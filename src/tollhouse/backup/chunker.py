@@ -11,11 +11,11 @@ from pyfastcdc import FastCDC
 
 LEAST, AVERAGE, MOST = 256 << 10, 1 << 20, 4 << 20
 WHOLE = 8 << 20
-_WINDOW = 32 << 20
+_WINDOW = 16 << 20
 
 
 def pieces(content: IO[bytes], size: int) -> Iterator[bytes]:
-    """A file of up to 8 MB whole, a larger one in chunks; in memory of about 40 MB."""
+    """A file of up to 8 MB whole, a larger one in chunks; in memory of about 35 MB."""
     if size <= WHOLE:
         whole = content.read(WHOLE + 1)
         if len(whole) <= WHOLE:
@@ -29,18 +29,23 @@ def pieces(content: IO[bytes], size: int) -> Iterator[bytes]:
 
 def _cut(content: IO[bytes], begun: bytes) -> Iterator[bytes]:
     cutter = FastCDC(avg_size=AVERAGE, min_size=LEAST, max_size=MOST)
-    held = bytearray(begun)
+    held = begun
     while True:
-        while len(held) < _WINDOW and (more := content.read(_WINDOW - len(held))):
-            held += more
+        held = b"".join((held, *_read(content, _WINDOW - len(held))))
         ended = len(held) < _WINDOW
-        used = 0
+        view, used = memoryview(held), 0
         for chunk in cutter.cut_buf(held):
             # The last chunk of a window may end only because the window does: it is cut again with what follows.
             if not ended and chunk.offset + chunk.length == len(held):
                 break
-            yield bytes(held[chunk.offset : chunk.offset + chunk.length])
+            yield bytes(view[chunk.offset : chunk.offset + chunk.length])
             used = chunk.offset + chunk.length
         if ended:
             return
-        del held[:used]
+        held = held[used:]
+
+
+def _read(content: IO[bytes], size: int) -> Iterator[bytes]:
+    while size > 0 and (more := content.read(size)):
+        size -= len(more)
+        yield more

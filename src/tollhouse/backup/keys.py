@@ -14,6 +14,7 @@ from tollhouse.kit.errors import BadInput, Damaged
 
 N, R, P = 1 << 16, 8, 1
 SHORTEST = 8
+NAMES = ("passphrase", "recovery")
 
 
 @dataclass(frozen=True)

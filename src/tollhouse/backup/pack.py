@@ -1,6 +1,7 @@
 """Packs: many blobs in one file of 16 to 32 MB, because one object a blob costs a bucket four times the time.
 
 A packer takes blobs from several threads, stores each content once, and brings full packs to the repository in the background.
+Lists lie in packs of their own: whoever compares with them, or restores one object, need not fetch the data of others.
 Nothing is in the index before its pack is stored.
 """
 
@@ -8,10 +9,12 @@ import hashlib
 import json
 import struct
 import threading
+from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+
+import msgspec
 
 from tollhouse.backup.codec import Codec, Kind
 from tollhouse.kit.errors import Damaged
@@ -42,7 +45,10 @@ class _Open:
     bytes: int = 0
 
 
-Rows = list[list[Any]]
+Rows = list[tuple[str, Kind, int, int, int]]
+
+
+_rows = msgspec.json.Decoder(Rows)
 
 
 class Packer:
@@ -58,13 +64,12 @@ class Packer:
     ) -> None:
         self._codec, self._known, self._put, self._pack_bytes = codec, known, put, pack_bytes
         self._lock = threading.Lock()
-        self._open = _Open()
+        self._open: defaultdict[Kind, _Open] = defaultdict(_Open)
         self._taken: set[bytes] = set()
         self._pool = ThreadPoolExecutor(transfers, "tollhouse-pack")
         self._room = threading.BoundedSemaphore(transfers + 1)
         self._stored: list[Future[tuple[str, Rows]]] = []
-        self.added_bytes = 0
-        self.reused: set[str] = set()
+        self.stored_sizes: dict[str, int] = {}
 
     def add(self, kind: Kind, content: bytes) -> str:
         """Store content unless it is stored; returns its id."""
@@ -74,15 +79,15 @@ class Packer:
             if short in self._taken:
                 return id
             if self._known(id):
-                self.reused.add(id)
                 return id
             self._taken.add(short)
         record = self._codec.seal(kind, id, content)
         with self._lock:
-            self._open.blobs.append((id, kind, self._open.bytes, len(record), len(content)))
-            self._open.records.append(record)
-            self._open.bytes += len(record)
-            full = self._take() if self._open.bytes >= self._pack_bytes else None
+            pack = self._open[kind]
+            pack.blobs.append((id, kind, pack.bytes, len(record), len(content)))
+            pack.records.append(record)
+            pack.bytes += len(record)
+            full = self._open.pop(kind) if pack.bytes >= self._pack_bytes else None
         if full is not None:
             self._send(full)
         return id
@@ -90,19 +95,21 @@ class Packer:
     def finish(self) -> dict[str, Rows]:
         """Store what is left and wait for all packs; returns pack name to rows. Raises what storing raised."""
         with self._lock:
-            last = self._take() if self._open.records else None
-        if last is not None:
-            self._send(last)
+            last = list(self._open.values())
+            self._open.clear()
+        for pack in last:
+            self._send(pack)
         self._pool.shutdown(wait=True)
         return dict(future.result() for future in self._stored)
+
+    @property
+    def added_bytes(self) -> int:
+        """What all packs take that were stored."""
+        return sum(self.stored_sizes.values())
 
     def abandon(self) -> None:
         """Stop: what has been stored is not in an index and so does not exist."""
         self._pool.shutdown(wait=True, cancel_futures=True)
-
-    def _take(self) -> _Open:
-        full, self._open = self._open, _Open()
-        return full
 
     def _send(self, pack: _Open) -> None:
         for future in self._stored:
@@ -114,12 +121,12 @@ class Packer:
         self._stored.append(future)
 
     def _store(self, pack: _Open) -> tuple[str, Rows]:
-        rows: Rows = [list(blob) for blob in pack.blobs]
+        rows: Rows = pack.blobs
         content = b"".join((*pack.records, footer(self._codec, rows)))
         name = hashlib.sha256(content).hexdigest()
         self._put(name, content)
         with self._lock:
-            self.added_bytes += len(content)
+            self.stored_sizes[name] = len(content)
         return name, rows
 
 
@@ -138,8 +145,10 @@ def rows_of(codec: Codec, pack: bytes) -> Rows:
     start = len(pack) - 8 - length
     if start < 8 or struct.unpack("<II", pack[start - 8 : start]) != (_SKIPPABLE, length + 8):
         raise Damaged("A pack's footer is damaged.")
-    rows: Rows = json.loads(codec.unseal("footer", "", pack[start : start + length]))
-    return rows
+    try:
+        return _rows.decode(codec.unseal("footer", "", pack[start : start + length]))
+    except msgspec.MsgspecError:
+        raise Damaged("A pack's footer cannot be read.") from None
 
 
 def places(pack: str, rows: Rows) -> dict[str, Place]:

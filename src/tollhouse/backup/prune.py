@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from tollhouse.backup.repository import Doomed, Repository, pack_key
+from tollhouse.backup.repository import Doomed, Repository, least_sizes, pack_key
 from tollhouse.backup.retention import Keep, kept
 from tollhouse.backup.run import needed_packs
 from tollhouse.backup.snapshot import Snapshot
@@ -49,8 +49,9 @@ def prune(
             elif dry_run or _delete(repository, snapshot.file, done):
                 done.forgotten.append(snapshot.id)
     left = [one for one in snapshots if one.id not in done.forgotten]
+    repository.index(again=True)  # after the snapshots were read: whatever these name is in it
     used = _used(repository, left)
-    sizes = {info.key.rsplit("/", 1)[1].removesuffix(".pack"): info.size for info in repository.objects.list("packs")}
+    sizes = repository.pack_sizes()
     doomed = repository.doomed()
     due = [one for one in doomed if one.since <= now - repository.grace]
     _delete_doomed(repository, due, used, sizes, most - len(done.forgotten), dry_run, done)
@@ -60,6 +61,9 @@ def prune(
     done.doomed = sorted(sizes.keys() - used - already - set(done.deleted))
     if done.doomed and not dry_run:
         repository.doom(done.doomed, now)
+    for name in () if dry_run else repository.names("doomed/"):
+        if name not in {one.name for one in repository.doomed()}:
+            _delete(repository, name, done)  # it cannot be read; its packs have just been doomed anew
     return done
 
 
@@ -75,18 +79,16 @@ def _delete_doomed(
 ) -> None:
     """Delete packs whose grace period is over and that nothing names."""
     going = {pack for one in due for pack in one.packs if pack not in used and pack in sizes}
-    if not due:
-        return
     chosen = sorted(going)[: max(0, most)]
     done.left_for_later += len(going) - len(chosen)
     if dry_run:
         done.deleted = chosen
         done.freed_bytes = sum(sizes[pack] for pack in chosen)
         return
-    if chosen:
-        _forget_in_index(repository, set(chosen))
+    missing = least_sizes(repository.index()).keys() - sizes.keys() - used
+    still_named = _forget_in_index(repository, missing.union(chosen), done)
     for pack in chosen:
-        if _delete(repository, pack_key(pack), done):
+        if pack not in still_named and _delete(repository, pack_key(pack), done):
             done.deleted.append(pack)
             done.freed_bytes += sizes[pack]
     if len(chosen) == len(going):
@@ -94,16 +96,24 @@ def _delete_doomed(
             _delete(repository, one.name, done)
 
 
-def _forget_in_index(repository: Repository, packs: set[str]) -> None:
-    """Write an index without those packs, then delete the files that name them: in this order no blob is ever unknown."""
+def _forget_in_index(repository: Repository, packs: set[str], done: Pruned) -> set[str]:
+    """Write an index without those packs, then delete the files that name them: in this order no blob is ever unknown.
+
+    Returns the packs that a file names which the store did not let go.
+    """
+    still_named: set[str] = set()
+    if not packs:
+        return still_named
     for name in repository.names("index/"):
         rows = repository.read_json("index", name)
         if not packs.isdisjoint(rows):
             left = {pack: blobs for pack, blobs in rows.items() if pack not in packs}
             if left:
                 repository.write_json("index", "index", "index", left)
-            repository.objects.delete(name)
+            if not _delete(repository, name, done):
+                still_named |= rows.keys()
     repository.index(again=True)
+    return still_named
 
 
 def _delete(repository: Repository, key: str, done: Pruned) -> bool:

@@ -9,25 +9,29 @@ import json
 import random
 import secrets
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from importlib import resources
 from typing import Any
+
+import msgspec
 
 from tollhouse.backup import keys
 from tollhouse.backup.codec import Codec, EncryptedCodec, Kind, PlainCodec
 from tollhouse.backup.pack import PACK_BYTES, Packer, Place, Rows, places, rows_of
 from tollhouse.backup.snapshot import Snapshot, decode_snapshot, encode_snapshot
-from tollhouse.kit.errors import BadInput, Conflict, Damaged, NotFound, Unauthenticated
+from tollhouse.kit.errors import BadInput, Conflict, Damaged, NotFound, Unauthenticated, Unavailable
 from tollhouse.store.objects import Objects
 
 VERSION = 1
 DOCUMENTS = ("RESTORE.md", "restore.py")
 CACHED_PACKS = 3
+TRIES = 5
 GRACE = timedelta(hours=24)
 STAMP = "%Y%m%dT%H%M%S.%fZ"
 Index = dict[str, Place]
+_index = msgspec.json.Decoder(dict[str, Rows])
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,7 @@ class Repository:
     def __init__(self, objects: Objects, codec: Codec, config: dict[str, Any]) -> None:
         self.objects, self.codec, self.config = objects, codec, config
         self._index: Index | None = None
+        self._looked_into_packs = False
         self._packs: OrderedDict[str, bytes] = OrderedDict()
 
     @property
@@ -65,26 +70,61 @@ class Repository:
 
     # Index
 
-    def index(self, again: bool = False) -> Index:
-        """Where every blob lies."""
+    def index(self, again: bool = False, avoid: Collection[str] = ()) -> Index:
+        """Where every blob lies. Of several copies it is the one in the pack whose name is first, which each process finds alike,
+        and one in a pack to avoid only where there is no other. What a damaged file said is looked up in the packs."""
         if self._index is None or again:
-            found: Index = {}
-            for name in self.names("index/"):
-                found.update(self.index_file(name))
-            self._index = found
+            self._index, whole = self._read_index(frozenset(avoid))
+            self._looked_into_packs = False
+            if not whole:
+                self._look_into_packs()
         return self._index
+
+    def _read_index(self, avoid: frozenset[str]) -> tuple[Index, bool]:
+        for _ in range(TRIES):
+            found: Index = {}
+            whole = True
+            try:
+                for name in self.names("index/"):
+                    try:
+                        _merge(found, self.index_file(name), avoid)
+                    except Damaged:
+                        whole = False
+                return found, whole
+            except NotFound:  # a prune has written it anew meanwhile: what it held is in another file by now
+                continue
+        raise Unavailable("The index changed each time that it was read; try again when no prune is running.")
+
+    def _look_into_packs(self) -> None:
+        """Make the index whole again out of the footers of the packs that it does not name."""
+        index = self.index()
+        self._looked_into_packs = True
+        named = {place.pack for place in index.values()}
+        for pack in sorted(self.pack_sizes().keys() - named):
+            try:
+                _merge(index, places(pack, rows_of(self.codec, self.objects.get(pack_key(pack)))), frozenset())
+            except (Damaged, NotFound):
+                continue  # verify names it
+
+    def place(self, id: str) -> Place:
+        """Where a blob lies; raises Damaged where no index and no pack has it."""
+        if id not in self.index() and not self._looked_into_packs:
+            self._look_into_packs()
+        place = self.index().get(id)
+        if place is None:
+            raise Damaged(f"The blob {id[:12]}… is in no index.")
+        return place
 
     def index_file(self, name: str) -> Index:
         """The blobs that one file of the index knows."""
-        packs = self.read_json("index", name)
+        try:
+            packs = _index.decode(self.codec.unseal("index", "", self.checked(name)))
+        except msgspec.MsgspecError:
+            raise Damaged(f"The file {name} cannot be read.") from None
         found: Index = {}
         for pack, rows in packs.items():
             found.update(places(pack, rows))
         return found
-
-    def believe(self, index: Index) -> None:
-        """Use this index from now on."""
-        self._index = index
 
     def add_index(self, packs: dict[str, Rows]) -> None:
         """Make stored packs known."""
@@ -96,9 +136,9 @@ class Repository:
 
     # Blobs
 
-    def packer(self, avoid: Iterable[str] = (), transfers: int = 5) -> Packer:
+    def packer(self, avoid: Collection[str] = (), transfers: int = 5) -> Packer:
         """A way to store blobs, which uses none of those in the packs to avoid."""
-        index, avoided = self.index(), set(avoid)
+        index, avoided = self.index(again=True, avoid=avoid), frozenset(avoid)
 
         def known(id: str) -> bool:
             place = index.get(id)
@@ -112,10 +152,18 @@ class Repository:
 
     def blob(self, id: str) -> bytes:
         """A blob's content, checked; raises Damaged where it is missing or not what its id says."""
-        place = self.index().get(id)
-        if place is None:
-            raise Damaged(f"The blob {id[:12]}… is in no index.")
+        place = self.place(id)
         return self.codec.blob(place.kind, id, self._record(place))
+
+    def pack_sizes(self) -> dict[str, int]:
+        """The packs that are there, and how many bytes each has."""
+        return {info.key.rsplit("/", 1)[1].removesuffix(".pack"): info.size for info in self.objects.list("packs")}
+
+    def broken_packs(self) -> set[str]:
+        """Packs of the index that are missing, or too short for what it says: what they held is to be stored anew."""
+        least = least_sizes(self.index())
+        present = self.pack_sizes()
+        return {pack for pack, size in least.items() if present.get(pack, -1) < size}
 
     def _record(self, place: Place) -> bytes:
         if place.pack not in self._packs:
@@ -130,18 +178,36 @@ class Repository:
 
     # Snapshots
 
-    def snapshots(self) -> list[Snapshot]:
-        """All of them, oldest first."""
-        return [self.snapshot_file(name) for name in self.names("snapshots/")]
+    def snapshots(self, readable: bool = False) -> list[Snapshot]:
+        """All of them, oldest first; raises Damaged where one is, or with `readable` leaves it out."""
+        found = []
+        for name in self.names("snapshots/"):
+            try:
+                found.append(self.snapshot_file(name))
+            except NotFound:  # a prune has forgotten it meanwhile
+                continue
+            except Damaged:
+                if not readable:
+                    raise
+        return found
 
     def snapshot_file(self, name: str) -> Snapshot:
         """The snapshot in one file."""
         return decode_snapshot(self.codec.unseal("snapshot", "", self.checked(name)), name)
 
     def snapshot(self, wanted: str, as_of: datetime | None = None) -> Snapshot:
-        """The snapshot with that id (or a beginning of it), or the latest, or the latest up to a time; raises NotFound."""
-        every = [one for one in self.snapshots() if as_of is None or one.moment <= as_of]
+        """The snapshot with that id (or a beginning of it), or the latest, or the latest up to a time; raises NotFound.
+
+        One that is damaged stands in the way only of whoever may mean it: the latest is not what the latest readable one is.
+        """
+        until_name = f"snapshots/{as_of.astimezone(UTC).strftime(STAMP)}~" if as_of else "snapshots/~"
+        every = [one for one in self.snapshots(readable=True) if as_of is None or one.moment <= as_of]
         matching = every[-1:] if wanted == "latest" else [one for one in every if one.id.startswith(wanted)]
+        if not matching or wanted == "latest":
+            after = matching[0].file if matching else ""
+            for name in self.names("snapshots/"):
+                if after < name < until_name:
+                    self.snapshot_file(name)  # says what is wrong with it
         if not matching:
             until = f" up to {as_of.isoformat()}" if as_of else ""
             raise NotFound(f"There is no snapshot {wanted[:40]!r}{until} in this repository.")
@@ -152,17 +218,20 @@ class Repository:
     def commit(self, snapshot: Snapshot) -> str:
         """Write a snapshot: from now on it exists. Returns the file's name."""
         stored = self.codec.seal("snapshot", "", encode_snapshot(snapshot))
-        name = f"snapshots/{snapshot.moment.strftime(STAMP)}-{_digest(stored)[:32]}.snapshot"
-        self.objects.put(name, stored)
+        name = f"snapshots/{snapshot.moment.astimezone(UTC).strftime(STAMP)}-{_digest(stored)[:32]}.snapshot"
+        self._write(name, stored)
         return name
 
     # What may be deleted
 
     def doomed(self) -> list[Doomed]:
-        """Packs that are to be deleted, by the file that says so."""
+        """Packs that are to be deleted, by the file that says so. One that cannot be read dooms nothing: nobody can act on it."""
         found = []
         for name in self.names("doomed/"):
-            said = json.loads(self.codec.unseal("xdoomed", "", self.checked(name)))
+            try:
+                said = self.read_json("xdoomed", name)
+            except (NotFound, Damaged):
+                continue
             found.append(Doomed(name, datetime.fromisoformat(said["since"]), tuple(said["packs"])))
         return found
 
@@ -170,7 +239,7 @@ class Repository:
         """Say that packs may be deleted after the grace period."""
         said = {"since": now.isoformat(), "packs": sorted(packs)}
         stored = self.codec.seal("xdoomed", "", canonical(said))
-        self.objects.put(f"doomed/{now.strftime(STAMP)}-{_digest(stored)[:32]}.doomed", stored)
+        self._write(f"doomed/{now.astimezone(UTC).strftime(STAMP)}-{_digest(stored)[:32]}.doomed", stored)
 
     # Files
 
@@ -194,15 +263,23 @@ class Repository:
         """Write JSON under its digest; returns the name."""
         stored = self.codec.seal(kind, "", canonical(content))
         name = f"{folder}/{_digest(stored)}.{suffix}"
-        self.objects.put(name, stored)
+        self._write(name, stored)
         return name
+
+    def _write(self, name: str, content: bytes) -> None:
+        """Store a file and read it again, because what follows relies on it; raises Damaged where the store did not keep it."""
+        self.objects.put(name, content)
+        if not _holds(self.objects, name, content):
+            self.objects.delete(name)
+            raise Damaged(f"The store did not keep {name} as it was written; check the store and try again.")
 
 
 def init(
     objects: Objects, passphrase: str | None, now: datetime, pack_bytes: int = PACK_BYTES, grace: timedelta = GRACE
 ) -> tuple[Repository, str | None]:
     """Make a repository, encrypted if there is a passphrase; returns it and the recovery key. Raises Conflict where one is."""
-    if any(True for _ in objects.list("")):
+    begun = {*DOCUMENTS, *(key_file(name) for name in keys.NAMES)}  # by an init that died before it wrote config.json
+    if any(info.key not in begun for info in objects.list("")):
         raise Conflict("There is something at this address already; make the repository in an empty folder or prefix.")
     made = keys.make(passphrase) if passphrase is not None else None
     codec = EncryptedCodec(made.master) if made else PlainCodec()
@@ -216,12 +293,15 @@ def init(
         "grace_seconds": int(grace.total_seconds()),
         "documents": {name: _digest(content) for name, content in documents.items()},
     }
-    for name, content in documents.items():
-        objects.put(name, content, "text/plain")
+    files = dict(documents)
     for name, wrapped in (made.files if made else {}).items():
-        objects.put(f"keys/{name}.json", canonical(wrapped | {"checksum": _digest(canonical(wrapped))}), "application/json")
+        files[key_file(name)] = canonical(wrapped | {"checksum": _digest(canonical(wrapped))})
     config["checksum"] = codec.checksum(canonical(config))
-    objects.put("config.json", canonical(config), "application/json")  # last: it is what makes a folder a repository
+    files["config.json"] = canonical(config)  # last: it is what makes a folder a repository
+    for name, content in files.items():
+        objects.put(name, content, "application/json" if name.endswith(".json") else "text/plain")
+        if not _holds(objects, name, content):
+            raise Damaged(f"The store did not keep {name} as it was written; check the store, empty the place and try again.")
     return Repository(objects, codec, config), made.recovery if made else None
 
 
@@ -255,31 +335,42 @@ def read_config(objects: Objects) -> dict[str, Any]:
 
 
 def _master(objects: Objects, passphrase: str) -> bytes:
-    for name in ("passphrase", "recovery"):
+    faults = []
+    for name in keys.NAMES:
         try:
-            content = objects.get(f"keys/{name}.json")
-        except NotFound:
+            master = keys.unwrap(read_key_file(objects, name), passphrase)
+        except Damaged as error:  # the other may open it still
+            faults.append(error.detail)
             continue
-        master = keys.unwrap(read_key_file(content, name), passphrase)
         if master is not None:
             return master
+    if faults:
+        raise Damaged(f"The repository was not opened: {' '.join(faults)}")
     raise Unauthenticated("Neither the passphrase nor the recovery key of this repository is the one that was given.")
 
 
-def read_key_file(content: bytes, name: str) -> dict[str, Any]:
+def read_key_file(objects: Objects, name: str) -> dict[str, Any]:
     """A wrapped key, checked; raises Damaged."""
     try:
+        content = objects.get(key_file(name))
         wrapped: dict[str, Any] = json.loads(content)
         if canonical(wrapped) != content or wrapped.pop("checksum") != _digest(canonical(wrapped)):
             raise ValueError
+    except NotFound:
+        raise Damaged(f"{key_file(name)} is missing.") from None
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise Damaged(f"keys/{name}.json is damaged.") from None
+        raise Damaged(f"{key_file(name)} is damaged.") from None
     return wrapped
 
 
 def canonical(content: Any) -> bytes:
     """JSON with one way to write it."""
     return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
+
+
+def key_file(name: str) -> str:
+    """Where a wrapped key is."""
+    return f"keys/{name}.json"
 
 
 def pack_key(name: str) -> str:
@@ -289,6 +380,28 @@ def pack_key(name: str) -> str:
 
 def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
+
+
+def _holds(objects: Objects, name: str, content: bytes) -> bool:
+    try:
+        return objects.get(name) == content
+    except NotFound:
+        return False
+
+
+def _merge(index: Index, more: Index, avoid: frozenset[str]) -> None:
+    for id, place in more.items():
+        there = index.get(id)
+        if there is None or (place.pack in avoid, place.pack) < (there.pack in avoid, there.pack):
+            index[id] = place
+
+
+def least_sizes(index: Index) -> dict[str, int]:
+    """How many bytes each pack has to have for what the index says is in it."""
+    least: dict[str, int] = {}
+    for place in index.values():
+        least[place.pack] = max(least.get(place.pack, 0), place.offset + place.stored)
+    return least
 
 
 def check_pack(repository: Repository, name: str) -> Rows:

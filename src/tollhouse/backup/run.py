@@ -15,13 +15,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+import msgspec
+
 from tollhouse.backup.chunker import pieces
-from tollhouse.backup.pack import Packer
+from tollhouse.backup.pack import Packer, Rows
 from tollhouse.backup.progress import Report, silent
-from tollhouse.backup.repository import Repository
+from tollhouse.backup.repository import Repository, pack_key
 from tollhouse.backup.snapshot import BackupKind, Collection, Entry, ListWriter, Snapshot, entries_of
 from tollhouse.backup.sources import Found, Source
-from tollhouse.kit.errors import Conflict, NotFound, TollhouseError
+from tollhouse.kit.errors import Conflict, Damaged, NotFound, TollhouseError
 
 AHEAD = 64
 AHEAD_BYTES = 48 << 20
@@ -55,18 +57,17 @@ def take(repository: Repository, sources: Sequence[Source], now: datetime, order
     Raises Conflict where a prune has deleted meanwhile what the snapshot wanted to use again: nothing is lost, take another.
     """
     began = time.monotonic()
-    doomed = {pack for one in repository.doomed() for pack in one.packs}
+    avoid = packs_to_avoid(repository)
     parent = _parent(repository, sources)
-    packer = repository.packer(avoid=doomed, transfers=order.transfers)
+    packer = repository.packer(avoid, order.transfers)
     try:
-        taken = [_collection(repository, packer, source, parent, order) for source in sources]
+        taken = [_collection(repository, packer, source, parent, order, avoid) for source in sources]
         packs = packer.finish()
     except BaseException:
         packer.abandon()
         raise
-    repository.add_index(packs)
     took = timedelta(seconds=time.monotonic() - began)
-    _check_reused(repository, [collection for collection, _ in taken], now + took)
+    secure(repository, packs, packer.stored_sizes, [collection for collection, _ in taken], now + took)
     deleted = _deleted(parent, taken)
     statistics = {
         "added_bytes": packer.added_bytes,
@@ -93,16 +94,18 @@ def take(repository: Repository, sources: Sequence[Source], now: datetime, order
 def _parent(repository: Repository, sources: Sequence[Source]) -> Snapshot | None:
     """The newest snapshot of the same sources that has contents."""
     wanted = sorted(source.address for source in sources)
-    for snapshot in reversed(repository.snapshots()):
+    for snapshot in reversed(repository.snapshots(readable=True)):
         if snapshot.kind != "metadata" and sorted(one.address for one in snapshot.collections) == wanted:
             return snapshot
     return None
 
 
-def _collection(repository: Repository, packer: Packer, source: Source, parent: Snapshot | None, order: Order) -> tuple[Collection, _Tally]:
+def _collection(
+    repository: Repository, packer: Packer, source: Source, parent: Snapshot | None, order: Order, avoid: set[str]
+) -> tuple[Collection, _Tally]:
     tally = _Tally()
     known = next((one for one in parent.collections if one.address == source.address), None) if parent else None
-    before = _Before(entries_of(known.lists, repository.blob) if known else iter(()))
+    before = _Before(_readable_entries(repository, known.lists, avoid) if known else iter(()))
     lists = ListWriter(lambda content: packer.add("list", content))
     with source.opened() as opened:
         try:
@@ -114,6 +117,19 @@ def _collection(repository: Repository, packer: Packer, source: Source, parent: 
             lists.add(entry)
         tally.errors += opened.problems()
     return Collection(source.address, source.kind, lists.finish(), lists.objects, lists.size, configuration, tally.errors), tally
+
+
+def _readable_entries(repository: Repository, lists: Sequence[str], avoid: set[str]) -> Iterator[Entry]:
+    """The parent's entries; those that cannot be used again are left out, or stand there without their contents."""
+    for id in lists:
+        try:
+            entries = list(entries_of([id], repository.blob))
+        except Damaged:
+            continue
+        index = repository.index()
+        for entry in entries:
+            usable = all(chunk in index and index[chunk].pack not in avoid for chunk in entry.chunks)
+            yield entry if usable else msgspec.structs.replace(entry, chunks=())
 
 
 class _Before:
@@ -205,10 +221,10 @@ def _count(tally: _Tally, entry: Entry, old: Entry | None) -> None:
     if entry is old:
         tally.unchanged += 1
         return
-    tally.read_bytes += entry.size
+    tally.read_bytes += entry.size if entry.sha256 else 0
     if old is None:
         tally.new += 1
-    elif old.sha256 != entry.sha256:
+    elif old.sha256 != entry.sha256 if entry.sha256 else (old.size, old.modified) != (entry.size, entry.modified):
         tally.changed += 1
     else:
         tally.unchanged += 1
@@ -222,29 +238,38 @@ def _deleted(parent: Snapshot | None, taken: Sequence[tuple[Collection, _Tally]]
     return max(0, parent.objects - (now_there - sum(tally.new for _, tally in taken)))
 
 
-def _check_reused(repository: Repository, collections: Sequence[Collection], now: datetime) -> None:
-    """Before the commit: what the snapshot names has to be there, and not about to be deleted.
+def packs_to_avoid(repository: Repository) -> set[str]:
+    """Packs that a new snapshot uses nothing of: doomed, missing or cut off."""
+    doomed = {pack for one in repository.doomed() for pack in one.packs}
+    repository.index(again=True)
+    return doomed | repository.broken_packs()
+
+
+def secure(repository: Repository, packs: dict[str, Rows], sizes: dict[str, int], collections: Sequence[Collection], now: datetime) -> None:
+    """Before the commit: the store has to have what it said it stored, the index says so, and what the snapshot names has to be
+    there and not about to be deleted.
 
     A pack that was doomed while we ran, even one of our own, is safe until the grace period is over, and the prune that comes then
     will find our snapshot. Half of the period is left as a margin.
     """
+    present = repository.pack_sizes()
+    if lost := [pack for pack, size in sizes.items() if present.get(pack) != size]:
+        for pack in lost:
+            repository.objects.delete(pack_key(pack))
+        raise Damaged(f"The store did not keep {len(lost)} of {len(sizes)} packs as they were written; check the store and try again.")
+    repository.add_index(packs)
     late = now - repository.grace / 2
     going = {pack for one in repository.doomed() if one.since <= late for pack in one.packs}
     needed = needed_packs(repository, collections)
-    present = {info.key.rsplit("/", 1)[1].removesuffix(".pack") for info in repository.objects.list("packs")}
-    if needed & going or needed - present:
+    if needed & going or needed - repository.pack_sizes().keys():
         raise Conflict("A prune is deleting what this snapshot wanted to use again; nothing is lost, take another snapshot.")
 
 
 def needed_packs(repository: Repository, collections: Sequence[Collection]) -> set[str]:
-    """The packs that hold what collections name."""
-    index = repository.index()
+    """The packs that hold what collections name; raises Damaged where none does."""
     ids: set[str] = set()
-    packs: set[str] = set()
     for collection in collections:
-        for id in collection.lists:
-            packs.add(index[id].pack)
+        ids.update(collection.lists)
         for entry in entries_of(collection.lists, repository.blob):
             ids.update(entry.chunks)
-    packs.update(index[id].pack for id in ids)
-    return packs
+    return {repository.place(id).pack for id in ids}

@@ -2,7 +2,9 @@
 
 import io
 import tarfile
+import time
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -10,27 +12,33 @@ import msgspec
 from tollhouse.backup.progress import Report
 from tollhouse.backup.repository import Repository
 from tollhouse.backup.restore import Selection, checked_pieces, selected
+from tollhouse.backup.run import packs_to_avoid, secure
 from tollhouse.backup.snapshot import Collection, Entry, ListWriter, Snapshot, entries_of
 from tollhouse.kit.errors import Conflict
 
 
-def copy(source: Repository, target: Repository, snapshots: Sequence[Snapshot], report: Report) -> list[Snapshot]:
-    """Bring snapshots to another repository, which stores only what it has not; those that are there already are left out."""
+def copy(
+    source: Repository, target: Repository, snapshots: Sequence[Snapshot], report: Report, now: datetime | None = None
+) -> list[Snapshot]:
+    """Bring snapshots to another repository, which stores only what it has not; those that are there already are left out.
+
+    `now` is the clock's time if it is not given. Raises Conflict as `take` does.
+    """
     if source.id == target.id:
         raise Conflict("That is the same repository; a copy needs another one.")
-    there = {one.id for one in target.snapshots()}
+    began, started = now or datetime.now(UTC), time.monotonic()
+    there = {one.id for one in target.snapshots(readable=True)}
     copied = []
     wanted = [one for one in snapshots if one.id not in there]
     for at, snapshot in enumerate(wanted):
-        doomed = {pack for one in target.doomed() for pack in one.packs}
-        packer = target.packer(avoid=doomed)
+        packer = target.packer(packs_to_avoid(target))
         try:
             collections = [_collection(source, one, packer.add) for one in snapshot.collections]
             packs = packer.finish()
         except BaseException:
             packer.abandon()
             raise
-        target.add_index(packs)
+        secure(target, packs, packer.stored_sizes, collections, began + timedelta(seconds=time.monotonic() - started))
         name = target.commit(msgspec.structs.replace(snapshot, collections=collections))
         copied.append(target.snapshot_file(name))
         report(at + 1, len(wanted), packer.added_bytes)

@@ -3,9 +3,11 @@
 import hashlib
 import random
 from dataclasses import dataclass, field
+from itertools import chain
 
+from tollhouse.backup import keys
 from tollhouse.backup.progress import Report, silent
-from tollhouse.backup.repository import DOCUMENTS, Index, Repository, check_pack, pack_key, read_config, read_key_file, sample
+from tollhouse.backup.repository import DOCUMENTS, Index, Repository, check_pack, least_sizes, read_config, read_key_file, sample
 from tollhouse.backup.snapshot import Snapshot, entries_of
 from tollhouse.kit.errors import NotFound, TollhouseError
 
@@ -32,25 +34,25 @@ def verify(
     found = Verified()
     _documents(repository, found)
     index = _index(repository, found)
-    present = {info.key: info.size for info in repository.objects.list("packs")}
-    sizes: dict[str, int] = {}
-    for place in index.values():
-        sizes[place.pack] = max(sizes.get(place.pack, 0), place.offset + place.stored)
+    present = repository.pack_sizes()
+    sizes = least_sizes(index)
     for pack, least in sizes.items():
-        if pack_key(pack) not in present:
+        if pack not in present:
             found.faults.append(f"The pack {pack[:12]}… is missing.")
-        elif present[pack_key(pack)] < least:
+        elif present[pack] < least:
             found.faults.append(f"The pack {pack[:12]}… is cut off.")
     found.packs = len(present)
-    used = _snapshots(repository, found)
+    used = _snapshots(repository, index, found)
     found.unused_packs = len(sizes.keys() - used)
-    names = sorted(key.rsplit("/", 1)[1].removesuffix(".pack") for key in present)
-    chosen = _chosen(names, read_percent, chance or random.SystemRandom())
+    chosen = _chosen(sorted(present), read_percent, chance or random.SystemRandom())
+    indexed: dict[str, set[str]] = {name: set() for name in chosen}
+    for id, place in index.items():
+        if place.pack in indexed:
+            indexed[place.pack].add(id)
     for at, name in enumerate(chosen):
         try:
             rows = check_pack(repository, name)
-            known = {id for id, place in index.items() if place.pack == name} if len(chosen) < 50 else None
-            if known is not None and known - {row[0] for row in rows}:
+            if indexed[name] - {row[0] for row in rows}:
                 found.faults.append(f"The pack {name[:12]}… lacks what the index says is in it.")
         except TollhouseError as error:
             found.faults.append(error.detail)
@@ -79,42 +81,40 @@ def _documents(repository: Repository, found: Verified) -> None:
                 found.faults.append(f"{name} is damaged.")
         except NotFound:
             found.faults.append(f"{name} is missing.")
-    for name in ("passphrase", "recovery") if repository.encrypted else ():
+    for name in keys.NAMES if repository.encrypted else ():
         try:
-            read_key_file(repository.objects.get(f"keys/{name}.json"), name)
+            read_key_file(repository.objects, name)
         except TollhouseError as error:
             found.faults.append(error.detail)
 
 
 def _index(repository: Repository, found: Verified) -> Index:
-    """The index file by file, to name the one that is damaged; what can be read of it is used."""
+    """What the index alone says, file by file, to name the one that is damaged."""
     index: Index = {}
     for name in repository.names("index/"):
         try:
-            index.update(repository.index_file(name))  # file by file, to name the one that is damaged
+            index.update(repository.index_file(name))
         except (TollhouseError, ValueError, TypeError, KeyError) as error:
             found.faults.append(getattr(error, "detail", f"The file {name} is damaged."))
-    repository._index = index
+    repository.index(again=True)
     return index
 
 
-def _snapshots(repository: Repository, found: Verified) -> set[str]:
+def _snapshots(repository: Repository, index: Index, found: Verified) -> set[str]:
     """Every snapshot, and that everything it names is in the index; returns the packs that are used."""
     used: set[str] = set()
-    index = repository.index()
     for name in repository.names("snapshots/"):
         found.snapshots += 1
         try:
             snapshot: Snapshot = repository.snapshot_file(name)
             for collection in snapshot.collections:
-                used.update(index[id].pack for id in collection.lists if id in index)
-                for entry in entries_of(collection.lists, repository.blob):
-                    found.objects += 1
-                    for id in entry.chunks:
-                        if id in index:
-                            used.add(index[id].pack)
-                        else:
-                            found.faults.append(f"Snapshot {snapshot.id}: {entry.key} needs the blob {id[:12]}…, which is in no index.")
+                entries = entries_of(collection.lists, repository.blob)
+                for whose, ids in chain([("its list", collection.lists)], ((entry.key, entry.chunks) for entry in entries)):
+                    used.update(index[id].pack for id in ids if id in index)
+                    for id in ids:
+                        if id not in index:
+                            found.faults.append(f"Snapshot {snapshot.id}: {whose} needs the blob {id[:12]}…, which is in no index.")
+                found.objects += collection.objects
         except TollhouseError as error:
             found.faults.append(f"{name}: {error.detail}")
     for name in repository.names("doomed/"):

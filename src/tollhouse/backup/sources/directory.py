@@ -87,7 +87,6 @@ class DirectoryTarget(Target):
                 try:
                     copied(content, part)
                     part.flush()
-                    os.fsync(part.fileno())
                     os.utime(part.name, ns=(entry.modified * 1000, entry.modified * 1000))
                     Path(part.name).chmod(0o644)
                     Path(part.name).replace(path)
@@ -98,6 +97,10 @@ class DirectoryTarget(Target):
             if error.errno == 28:
                 raise StorageFull(f"The disk of {self._root} is full; {entry.key} was not restored.") from None
             raise Unavailable(f"{path} cannot be written: {error.strerror}.") from None
+
+    def finish(self) -> list[str]:
+        os.sync()  # once for all: file by file it takes three times as long as writing them
+        return []
 
     def _path(self, key: str) -> Path:
         parts = key.split("/")

@@ -43,20 +43,47 @@ class Repository:
             master = self.unwrap(secret or os.environ.get("TOLLHOUSE_BACKUP_PASSPHRASE") or getpass.getpass("Passphrase or recovery key: "))
             self.cipher, self.ids = AESGCM(derived(master, b"tollhouse data")), derived(master, b"tollhouse ids")
         self.index = {}
+        self.searched = self.index_harmed = False
+        self.harmed = 0
         for path in sorted((self.root / "index").glob("*.index")):
-            for pack, rows in json.loads(self.unseal(b"i", "", self.checked(path))).items():
-                for id, kind, offset, stored, _ in rows:
-                    self.index[id] = (pack, kind, offset, stored)
+            try:
+                packs = json.loads(self.unseal(b"i", "", self.checked(path)))
+            except Damaged as error:
+                print(f"{error} The packs are searched for what it said.", file=sys.stderr)
+                self.index_harmed = True
+                continue
+            for pack, rows in packs.items():
+                self.know(pack, rows)
+
+    def know(self, pack, rows):
+        for id, kind, offset, stored, _ in rows:
+            self.index.setdefault(id, (pack, kind, offset, stored))
+
+    def search_packs(self):
+        """Make the index whole again out of the packs' own footers."""
+        named, self.searched = {place[0] for place in self.index.values()}, True
+        for path in sorted((self.root / "packs").rglob("*.pack")):
+            if path.stem not in named:
+                try:
+                    self.know(path.stem, self.footer(path.read_bytes()))
+                except (Damaged, ValueError, struct.error):
+                    print(f"{path} is damaged.", file=sys.stderr)
+
+    def footer(self, pack):
+        (length,) = struct.unpack("<I", pack[-8:-4])
+        return json.loads(self.unseal(b"f", "", pack[-8 - length : -8]))
 
     def unwrap(self, secret):
         for name in ("passphrase", "recovery"):
-            key = json.loads((self.root / "keys" / f"{name}.json").read_bytes())
-            salt, nonce, sealed = (bytes.fromhex(key[field]) for field in ("salt", "nonce", "key"))
-            stretched = hashlib.scrypt(secret.strip().encode(), salt=salt, n=key["n"], r=key["r"], p=key["p"], maxmem=1 << 28, dklen=32)
             try:
+                key = json.loads((self.root / "keys" / f"{name}.json").read_bytes())
+                salt, nonce, sealed = (bytes.fromhex(key[field]) for field in ("salt", "nonce", "key"))
+                stretched = hashlib.scrypt(secret.strip().encode(), salt=salt, n=1 << 16, r=8, p=1, maxmem=1 << 28, dklen=32)
                 return AESGCM(stretched).decrypt(nonce, sealed, b"tollhouse master key")
             except InvalidTag:
                 continue
+            except (OSError, ValueError, KeyError, TypeError):
+                print(f"keys/{name}.json is missing or damaged; the other key may do.", file=sys.stderr)
         raise Damaged("That is neither the passphrase nor the recovery key of this repository.")
 
     def checked(self, path):
@@ -79,10 +106,17 @@ class Repository:
             raise Damaged(f"A record is damaged: {error}") from None
 
     def blob(self, id):
+        if id not in self.index and not self.searched:
+            self.search_packs()
+        if id not in self.index:
+            raise Damaged(f"The blob {id} is nowhere.")
         pack, kind, offset, stored = self.index[id]
-        with (self.root / "packs" / pack[:2] / f"{pack}.pack").open("rb") as file:
-            file.seek(offset)
-            content = self.unseal(kind[0].encode(), id, file.read(stored))
+        try:
+            with (self.root / "packs" / pack[:2] / f"{pack}.pack").open("rb") as file:
+                file.seek(offset)
+                content = self.unseal(kind[0].encode(), id, file.read(stored))
+        except FileNotFoundError:
+            raise Damaged(f"The pack {pack} is missing.") from None
         own = hmac.digest(self.ids, content, "sha256").hex() if self.ids else digest(content)
         if own != id:
             raise Damaged(f"The blob {id} is damaged.")
@@ -90,10 +124,16 @@ class Repository:
 
     def snapshots(self):
         for path in sorted((self.root / "snapshots").glob("*.snapshot")):
-            yield json.loads(self.unseal(b"s", "", self.checked(path)))
+            try:
+                yield json.loads(self.unseal(b"s", "", self.checked(path)))
+            except Damaged as error:
+                self.harmed += 1
+                print(error, file=sys.stderr)
 
     def snapshot(self, wanted):
         every = list(self.snapshots())
+        if wanted == "latest" and self.harmed:
+            raise Damaged("It cannot be said which is the latest, because a snapshot is damaged; name one that `list` shows.")
         found = every[-1:] if wanted == "latest" else [one for one in every if one["id"].startswith(wanted)]
         if len(found) != 1:
             raise Damaged(f"There is no one snapshot {wanted!r}.")
@@ -109,25 +149,38 @@ class Repository:
 def restore(repository, wanted, target, prefix):
     snapshot = repository.snapshot(wanted)
     several = len(snapshot["collections"]) > 1
-    written = 0
+    written = harmed = 0
     for address, (key, size, modified, sha256, chunks, *_) in repository.entries(snapshot):
         if not key.startswith(prefix):
             continue
         parts = key.split("/")
         if any(part in ("", ".", "..") for part in parts) or "\0" in key:
-            raise Damaged(f"{key!r} cannot be a file.")
+            print(f"not restored, it cannot be a file: {key!r}", file=sys.stderr)
+            harmed += 1
+            continue
         path = Path(target, *([digest(address.encode())[:8]] if several else []), *parts)
-        if path.exists():
+        if any(folder.is_symlink() for folder in path.parents if folder.is_relative_to(target) and folder != target):
+            print(f"not restored, a link is on the way: {path}", file=sys.stderr)
+            harmed += 1
+            continue
+        if path.exists() or path.is_symlink():
             print(f"left alone, it exists: {path}", file=sys.stderr)
             continue
-        content = b"".join(repository.blob(id) for id in chunks)
-        if len(content) != size or digest(content) != sha256:
-            raise Damaged(f"{key} is damaged.")
+        try:
+            content = b"".join(repository.blob(id) for id in chunks)
+            if len(content) != size or digest(content) != sha256:
+                raise Damaged("it is not what was backed up.")
+        except Damaged as error:
+            print(f"not restored: {key}: {error}", file=sys.stderr)
+            harmed += 1
+            continue
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
         os.utime(path, ns=(modified * 1000, modified * 1000))
         written += 1
     print(f"{written} objects restored to {target}")
+    if harmed:
+        raise Damaged(f"{harmed} objects were not restored; the lines above say why.")
 
 
 def verify(repository):
@@ -135,13 +188,14 @@ def verify(repository):
         content = path.read_bytes()
         if digest(content) != path.stem:
             raise Damaged(f"{path} is damaged.")
-        (length,) = struct.unpack("<I", content[-8:-4])
-        for id, kind, offset, stored, size in json.loads(repository.unseal(b"f", "", content[-8 - length : -8])):
+        for id, kind, offset, stored, size in repository.footer(content):
             if len(repository.unseal(kind[0].encode(), id, content[offset : offset + stored])) != size:
                 raise Damaged(f"A blob in {path} is damaged.")
     count = sum(
         1 for snapshot in repository.snapshots() for _, entry in repository.entries(snapshot) for id in entry[4] if repository.index[id]
     )
+    if repository.harmed or repository.searched or repository.index_harmed:
+        raise Damaged("Snapshots or parts of the index are damaged; the lines above say which.")
     print(f"everything is there and undamaged ({count} parts of objects)")
 
 
@@ -166,7 +220,7 @@ def main():
             verify(repository)
         else:
             restore(repository, given.snapshot, given.target, given.prefix)
-    except (Damaged, KeyError, FileNotFoundError) as error:
+    except (Damaged, KeyError, ValueError, OSError) as error:
         sys.exit(f"restore.py: {error}")
 
 
