@@ -47,8 +47,8 @@ class Where(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
 
     def words(self) -> str:
         """Such as `bytes more than 100`."""
-        against = self.than.replace("_", " ") if self.than else str(self.value)
-        return " ".join(filter(None, (self.field.replace("_", " "), _TESTS[self.op] or "is", against)))
+        against = spoken(self.than) if self.than else str(self.value)
+        return " ".join(filter(None, (spoken(self.field), _TESTS[self.op] or "is", against)))
 
 
 def _number(value: Any) -> Decimal | None:
@@ -166,6 +166,11 @@ def from_json(kept: dict[str, Any]) -> Condition:
     """The condition that was kept."""
     read: Condition = msgspec.convert(kept, Happened | Counted | Missing)
     return read
+
+
+def spoken(field: str) -> str:
+    """A field's name in words: `rto_seconds` as `RTO seconds`."""
+    return " ".join(word.upper() if word in ("rto", "rpo", "id", "url") else word for word in field.split("_"))
 
 
 def span(seconds: int) -> str:

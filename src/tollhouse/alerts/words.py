@@ -4,7 +4,7 @@ import json
 from datetime import datetime
 from typing import Any
 
-from tollhouse.alerts.condition import Condition, Counted, Missing, span
+from tollhouse.alerts.condition import Condition, Counted, Missing, span, spoken
 from tollhouse.alerts.rule import Rule
 from tollhouse.journal import Entry
 
@@ -22,7 +22,7 @@ def message(condition: Condition, entry: Entry) -> str:
     if isinstance(condition, Counted):
         said = f"{_capital(entry.noun)} {entry.verb} {condition.at_least} times or more within {span(condition.within_seconds)} "
         said += f"for {entry.subject}, last at {_time(entry.at)}."
-    details = [f"{_name(name)}: {_value(value)}" for name, value in sorted(entry.detail.items()) if value is not None]
+    details = [f"{_capital(spoken(name))}: {_value(value)}" for name, value in sorted(entry.detail.items()) if value is not None]
     return "\n".join([_line(said, 1000), *details[:MOST_FIELDS]])[:4000]
 
 
@@ -38,12 +38,6 @@ def _value(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     return _line(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False), 300)
-
-
-def _name(field: str) -> str:
-    """`rto_seconds` as `RTO seconds`."""
-    words = field.split("_")
-    return _capital(" ".join(word.upper() if word in ("rto", "rpo", "id", "url") else word for word in words))
 
 
 def _line(text: str, most: int) -> str:
