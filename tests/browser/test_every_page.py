@@ -17,7 +17,13 @@ CUSTOMER = {
     "no-jobs": "/dashboard/jobs?status=skipped",
     "billing": "/dashboard/billing",
 }
-OPERATOR = {"admin-jobs": "/admin/jobs", "admin-billing": "/admin/billing", "admin-alerts": "/admin/alerts", "account": "/admin/account"}
+OPERATOR = {
+    "admin-jobs": "/admin/jobs",
+    "admin-billing": "/admin/billing",
+    "admin-alerts": "/admin/alerts",
+    "backups": "/admin/backups",
+    "account": "/admin/account",
+}
 DOORS = {"sign-in": "/sign-in", "welcome": "/welcome", "expired": "/dashboard/jobs?token=old", "not-found": "/dashboard/nothing"}
 ALL = [*CUSTOMER, "job", "dialog", *OPERATOR, *DOORS]
 EXPECTED = ("403", "404")
