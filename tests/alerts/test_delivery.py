@@ -133,7 +133,7 @@ def test_several_deliverers_at_once_send_once(records: Records, hook: Webhook) -
     alarm(watch, *(f"schedule-{at}" for at in range(15)))
     processes = [Deliverer(records, DeliveryTerms(timeout=timedelta(seconds=20)), watch.clock) for _ in range(5)]
     arrived: list[int] = []
-    threads = [threading.Thread(target=lambda one=one: arrived.append(one.deliver())) for one in processes]  # type: ignore[misc]
+    threads = [threading.Thread(target=lambda one=one: arrived.append(one.deliver())) for one in processes]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -1,6 +1,7 @@
 """What a rule finds in the journal, and what becomes of it, on both records databases."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -101,6 +102,27 @@ def test_a_count_is_reached_by_the_row_that_completes_it(watch: Watch) -> None:
     watch.happens("job", "failed", "animate", at=NOON + timedelta(minutes=25))
     assert watch.evaluate() == 1
     assert watch.alert().message.startswith("Job failed 3 times or more within 10 min for animate, last at 2024-03-01 12:25:00 UTC.")
+
+
+@pytest.mark.parametrize(("by", "raised"), [("", []), ("customer", ["carol"]), ("*", ["every job"]), ("kind", [])])
+def test_rows_are_counted_by_subject_by_a_field_or_all_together(watch: Watch, by: str, raised: list[str]) -> None:
+    watch.rule("Jobs fail", Counted("job", ("failed",), 3, 600, by=by))
+    for at, customer in enumerate(("carol", "dave", "carol", "carol")):
+        watch.happens("job", "failed", f"job-{at}", customer=customer, id=ids.new("log"))
+    watch.happens("job", "completed", "job-9", customer="dave")
+    watch.evaluate()
+    assert [one.subject for one in watch.alerts()] == raised
+
+
+def test_an_organization_that_cannot_be_judged_does_not_stop_the_others(records: Records) -> None:
+    manga, beats = founded(records), founded(records, "Beats")
+    broken = manga.rule("Backup failed", FAILED)
+    with records.transaction() as session:
+        alerts.find_rule(session, manga.organization, broken.id).condition = {"kind": "of a later version"}
+    beats.rule("Backup failed", FAILED)
+    beats.happens("backup", "failed")
+    assert manga.evaluate() == 1
+    assert beats.alert().subject == "nightly"
 
 
 def test_a_subject_that_falls_silent_raises_one_alert_until_it_speaks_again(watch: Watch) -> None:
@@ -288,7 +310,7 @@ def test_every_organization_begins_with_the_rules_for_backups_once(records: Reco
     ids=str,
 )
 def test_the_rules_for_backups_find_what_the_backup_writes(
-    watch: Watch, noun: str, verb: str, detail: dict[str, object], raised: list[tuple[str, str]]
+    watch: Watch, noun: str, verb: str, detail: dict[str, Any], raised: list[tuple[str, str]]
 ) -> None:
     with watch.records.transaction() as session:
         alerts.lay_rules(session, watch.organization, watch.now)

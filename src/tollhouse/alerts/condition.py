@@ -6,7 +6,7 @@ before. Each variant carries its own JSON form, its own check, and its own words
 """
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any, Literal
 
@@ -78,6 +78,10 @@ class _Watching(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fie
         """Whether the row is one of those that are watched."""
         return entry.noun == self.noun and entry.verb in self.verbs
 
+    def about(self, entry: Entry) -> str:
+        """Whom an alert on the row is about."""
+        return entry.subject
+
 
 class Happened(_Watching, frozen=True, tag="happened"):
     """Such a row."""
@@ -98,11 +102,12 @@ class Happened(_Watching, frozen=True, tag="happened"):
 
 
 class Counted(_Watching, frozen=True, tag="counted"):
-    """At least so many such rows about one subject within so many seconds."""
+    """At least so many such rows within so many seconds: about one subject, or `by` a field of their detail, or `*` all together."""
 
     at_least: int
     within_seconds: int
     where: Where | None = None
+    by: str = ""
 
     @property
     def within(self) -> timedelta:
@@ -114,20 +119,30 @@ class Counted(_Watching, frozen=True, tag="counted"):
         found = _Watching.faults(self) + (self.where.faults() if self.where else [])
         if not 2 <= self.at_least <= 100_000:
             found.append("condition.at_least: count to a number from 2 to 100000")
+        if len(self.by) > 60:
+            found.append("condition.by: a field's name has at most 60 characters; * counts all together")
         return found + _seconds("within_seconds", self.within_seconds)
 
     def matches(self, entry: Entry) -> bool:
         """Whether the row is one of those that are watched."""
-        return _Watching.matches(self, entry) and (self.where is None or self.where.holds(entry.detail))
+        counts = self.by in ("", "*") or entry.detail.get(self.by) not in (None, "")
+        return counts and _Watching.matches(self, entry) and (self.where is None or self.where.holds(entry.detail))
 
-    def reached(self, at: datetime, times: Sequence[datetime]) -> bool:
-        """Whether as many as are wanted lie in the stretch that ends with the row at `at`."""
-        return sum(at - self.within < time <= at for time in times) >= self.at_least
+    def about(self, entry: Entry) -> str:
+        """The subject, or what stands in the field that is counted by."""
+        if self.by == "*":
+            return f"every {self.noun}"
+        return str(entry.detail.get(self.by, ""))[:255] if self.by else entry.subject
+
+    def reached(self, entry: Entry, before: Sequence[Entry]) -> bool:
+        """Whether the row completes the count, together with those in the time that ends with it."""
+        return sum(self.matches(one) and self.about(one) == self.about(entry) for one in before) >= self.at_least
 
     def words(self) -> str:
         """Such as `job failed, 5 times within 10 min`."""
         narrowed = f", {self.where.words()}" if self.where else ""
-        return f"{self.noun} {' or '.join(self.verbs)}{narrowed}, {self.at_least} times within {span(self.within_seconds)}"
+        by = {"": "", "*": " in all"}.get(self.by, f" by {spoken(self.by)}")
+        return f"{self.noun} {' or '.join(self.verbs)}{narrowed}, {self.at_least} times within {span(self.within_seconds)}{by}"
 
 
 class Missing(_Watching, frozen=True, tag="missing"):

@@ -9,17 +9,19 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
+import structlog
 from sqlalchemy.orm import Session
 
 from tollhouse import access, journal
 from tollhouse.alerts import alert, sighting, words
-from tollhouse.alerts.alert import Alert, Finding
+from tollhouse.alerts.alert import Finding
 from tollhouse.alerts.condition import Condition, Counted, Missing
 from tollhouse.alerts.rule import Rule
 from tollhouse.journal import Entry
 from tollhouse.kit import ids
 from tollhouse.store.records import Records
 
+log = structlog.get_logger()
 SAFETY = timedelta(minutes=5)
 PAGE = 1000
 
@@ -28,7 +30,16 @@ def evaluate(records: Records, now: datetime, safety: timedelta = SAFETY) -> int
     """Bring every organization's alerts up to date; returns how many were raised."""
     with records.reading() as session:
         organizations = [one.id for one in access.list_organizations(session)]
-    return sum(evaluate_one(records, organization, now, safety) for organization in organizations)
+    return sum(_evaluated(records, organization, now, safety) for organization in organizations)
+
+
+def _evaluated(records: Records, organization: str, now: datetime, safety: timedelta) -> int:
+    """What cannot be judged in one organization is in the log, and tried again in a minute; the others do not wait for it."""
+    try:
+        return evaluate_one(records, organization, now, safety)
+    except Exception as error:
+        log.error("alerts could not be evaluated", organization=organization, exc_info=error)
+        return 0
 
 
 def evaluate_one(records: Records, organization: str, now: datetime, safety: timedelta = SAFETY) -> int:
@@ -75,20 +86,21 @@ def _judge(session: Session, rules: Sequence[tuple[Rule, Condition]], entries: S
                 elif entry.at >= rule.since and _enough(session, condition, entry):
                     fired += alert.fire(session, _finding(rule, condition, entry), now)
             elif entry.noun == condition.noun and entry.verb in rule.resolved_by:
-                alert.settle(session, rule, entry.subject, entry.at, now, entry.verb)
+                alert.settle(session, rule, condition.about(entry), entry.at, now, entry.verb)
     return fired
 
 
 def _finding(rule: Rule, condition: Condition, entry: Entry) -> Finding:
+    about = condition.about(entry)
     said = words.message(condition, entry)
-    return Finding(rule, entry.subject, rule.period_of(entry.at), entry.at, words.title(rule, entry.subject), said, entry.id)
+    return Finding(rule, about, rule.period_of(entry.at), entry.at, words.title(rule, about), said, entry.id)
 
 
 def _enough(session: Session, condition: Condition, entry: Entry) -> bool:
     if not isinstance(condition, Counted):
         return True
-    about = journal.within(session, entry.organization, entry.noun, entry.subject, entry.at - condition.within, entry.at)
-    return condition.reached(entry.at, [one.at for one in about if condition.matches(one)])
+    subject = None if condition.by else entry.subject
+    return condition.reached(entry, journal.leading_to(session, entry, condition.verbs, condition.within, subject, SAFETY))
 
 
 def _seen(session: Session, rule: Rule, entry: Entry, now: datetime) -> None:
@@ -106,6 +118,3 @@ def _listen_for_silence(session: Session, rules: Sequence[tuple[Rule, Condition]
                 said = words.silence(condition, subject, last)
                 fired += alert.fire(session, Finding(rule, subject, due, due, words.title(rule, subject), said), now)
     return fired
-
-
-__all__ = ["PAGE", "SAFETY", "Alert", "evaluate", "evaluate_one"]

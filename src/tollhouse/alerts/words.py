@@ -21,7 +21,7 @@ def message(condition: Condition, entry: Entry) -> str:
     said = f"{_capital(entry.noun)} {entry.verb} for {entry.subject} at {_time(entry.at)}."
     if isinstance(condition, Counted):
         said = f"{_capital(entry.noun)} {entry.verb} {condition.at_least} times or more within {span(condition.within_seconds)} "
-        said += f"for {entry.subject}, last at {_time(entry.at)}."
+        said += f"for {condition.about(entry)}, last at {_time(entry.at)}."
     details = [f"{_capital(spoken(name))}: {_value(value)}" for name, value in sorted(entry.detail.items()) if value is not None]
     return "\n".join([_line(said, 1000), *details[:MOST_FIELDS]])[:4000]
 

@@ -89,6 +89,7 @@ def create_rule(
     where: Annotated[str, typer.Option(help="A comparison with a field of the row, such as 'percent >= 50'.")] = "",
     at_least: Annotated[int | None, typer.Option(help="Only when it happens so often, with --within.")] = None,
     within: Annotated[int | None, typer.Option(help="Seconds within which to count.")] = None,
+    by: Annotated[str, typer.Option(help="Count by a field of the row, such as customer, or * for all together; else by subject.")] = "",
     missing: Annotated[int | None, typer.Option(help="When it does not happen for so many seconds.")] = None,
     severity: Annotated[str, typer.Option(help="info, warning or critical.")] = "warning",
     period: Annotated[int, typer.Option(help="Seconds in which it speaks once about a subject.")] = 3600,
@@ -104,7 +105,7 @@ def create_rule(
     if missing is not None:
         condition |= {"kind": "missing", "longer_than_seconds": missing}
     elif at_least is not None or within is not None:
-        condition |= {"kind": "counted", "at_least": at_least, "within_seconds": within}
+        condition |= {"kind": "counted", "at_least": at_least, "within_seconds": within, "by": by}
     body = {"name": name, "condition": condition, "severity": severity, "period_seconds": period}
     body |= {"channels": channel or [], "resolved_by": resolved_by or []}
     with connected(organization) as server:

@@ -3,6 +3,6 @@
 Alerts, activity feeds and webhooks read it; nobody changes or deletes a row.
 """
 
-from tollhouse.journal.entry import Entry, history, last_seen, newest, read_on, within, write
+from tollhouse.journal.entry import Entry, history, last_seen, leading_to, newest, read_on, write
 
-__all__ = ["Entry", "history", "last_seen", "newest", "read_on", "within", "write"]
+__all__ = ["Entry", "history", "last_seen", "leading_to", "newest", "read_on", "write"]

@@ -1,7 +1,7 @@
 """One row of the journal: who did what to which thing, and when."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -58,10 +58,17 @@ def read_on(session: Session, organization: str, nouns: Sequence[str], after: st
     return list(session.scalars(query.order_by(Entry.id).limit(limit)))
 
 
-def within(session: Session, organization: str, noun: str, subject: str, start: datetime, end: datetime) -> list[Entry]:
-    """What happened to one thing from `start` to `end`, both inclusive, by time."""
-    query = sa.select(Entry).where(Entry.organization == organization, Entry.noun == noun, Entry.subject == subject)
-    return list(session.scalars(query.where(Entry.at >= start, Entry.at <= end).order_by(Entry.at, Entry.id)))
+def leading_to(
+    session: Session, entry: Entry, verbs: Sequence[str], span: timedelta, subject: str | None, late: timedelta = timedelta(minutes=5)
+) -> list[Entry]:
+    """The rows with these verbs in the time that ends with this row: about that subject, or about anything of its noun.
+
+    A row's id is made after its `at`, by `late` at most; so ids bound the search, and an index leads to them.
+    """
+    query = sa.select(Entry).where(Entry.organization == entry.organization, Entry.noun == entry.noun, Entry.verb.in_(verbs))
+    query = query.where(Entry.at > entry.at - span, Entry.at <= entry.at)
+    about = Entry.id > ids.least(entry.id, span + late) if subject is None else Entry.subject == subject
+    return list(session.scalars(query.where(about).order_by(Entry.at, Entry.id)))
 
 
 def last_seen(session: Session, organization: str, noun: str, verbs: Sequence[str]) -> dict[str, datetime]:
