@@ -57,6 +57,7 @@ def restore(
     """Restore from one snapshot; raises NotFound where it has nothing of what was chosen."""
     done = Restored()
     entries = list(selected(repository, snapshot, chosen))
+    entries = [entry for entry in entries if target.takes(entry.key)]
     if not entries:
         raise NotFound("The snapshot holds nothing of what was chosen.")
     if part != "metadata" and any(not entry.chunks and entry.size for entry in entries):
@@ -76,7 +77,25 @@ def restore(
         report(at + 1, len(entries), done.bytes)
     if not dry_run:
         done.errors += [{"key": "", "reason": reason} for reason in target.finish()]
+        _compare_staged(entries, target, done)
     return done
+
+
+def _compare_staged(entries: list[Entry], target: Target, done: Restored) -> None:
+    """What a target put there only at its end."""
+    written = {*done.actions["create"], *done.actions["overwrite"]} - {error["key"] for error in done.errors}
+    for entry in entries if target.staged else ():
+        if entry.key in written:
+            try:
+                _compare(entry, target)
+            except (TollhouseError, OSError) as error:
+                done.errors.append({"key": entry.key, "reason": getattr(error, "detail", None) or str(error)})
+
+
+def _compare(entry: Entry, target: Target) -> None:
+    written = target.present(entry.key)
+    if written is None or (written.size, written.sha256) != (entry.size, entry.sha256):
+        raise Damaged("what was written reads back differently; check the target")
 
 
 def selected(repository: Repository, snapshot: Snapshot, chosen: Selection) -> Iterator[Entry]:
@@ -126,9 +145,8 @@ def _one(repository: Repository, entry: Entry, target: Target, part: Part, overw
             content.write(piece)
         content.seek(0)
         target.write(entry if part == "full" else _without_words(entry), content)
-    written = target.present(entry.key)
-    if written is None or (written.size, written.sha256) != (entry.size, entry.sha256):
-        raise Damaged("what was written reads back differently; check the target")
+    if not target.staged:
+        _compare(entry, target)
 
 
 def checked_pieces(repository: Repository, entry: Entry) -> Iterator[bytes]:

@@ -82,6 +82,12 @@ class Target(ABC):
     """Somewhere to restore to."""
 
     address: str
+    # Whether what is written is there only after `finish`.
+    staged = False
+
+    def takes(self, key: str) -> bool:
+        """Whether there is a place for an object; one that is another's copy in other words may have none."""
+        return True
 
     @abstractmethod
     def present(self, key: str) -> Written | None:

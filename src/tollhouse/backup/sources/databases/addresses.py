@@ -1,0 +1,66 @@
+"""Which engine an address is of. A password in it is used, and neither shown nor kept."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.exc import ArgumentError
+
+from tollhouse.backup.sources.databases.duckdb_engine import DuckDBEngine
+from tollhouse.backup.sources.databases.engine import Engine
+from tollhouse.backup.sources.databases.mysql import MySQLEngine
+from tollhouse.backup.sources.databases.postgres import PostgresEngine
+from tollhouse.backup.sources.databases.sqlite import SQLiteEngine
+from tollhouse.kit.errors import BadInput
+
+SCHEMES = ("postgresql", "postgres", "mysql", "mariadb", "sqlite", "duckdb")
+FORMATS = ("ndjson", "csv", "parquet")
+_SECRET = ("password", "passwd", "sslpassword")
+
+
+@dataclass(frozen=True)
+class Place:
+    """An address taken apart; `shown` is it without the password."""
+
+    url: sa.URL
+    shown: str
+    tables: tuple[str, ...]
+    formats: tuple[str, ...]
+
+
+def place_of(address: str) -> Place:
+    """Take `postgresql://user@host/name?tables=a,b&formats=csv` apart; raises BadInput."""
+    try:
+        url = sa.make_url(address)
+    except (ArgumentError, ValueError):
+        raise BadInput("That is no address of a database; write one such as postgresql://user@host/name or sqlite:///path.") from None
+    tables, formats = _listed(url, "tables"), _listed(url, "formats")
+    if unknown := set(formats) - set(FORMATS):
+        raise BadInput(f"formats={','.join(sorted(unknown))}: there are {', '.join(FORMATS)}.")
+    clean = url.difference_update_query(["tables", "formats"])
+    shown = clean.set(password=None, drivername=url.get_backend_name()).difference_update_query(_SECRET)
+    if tables:
+        shown = shown.update_query_dict({"tables": ",".join(sorted(tables))})
+    # Lines of JSON always: they are what is restored.
+    return Place(clean, shown.render_as_string(), tables, tuple(one for one in FORMATS if one == "ndjson" or one in formats))
+
+
+def engine_at(place: Place) -> Engine:
+    """The engine of an address; raises BadInput where there is none."""
+    backend = place.url.get_backend_name()
+    if backend in ("sqlite", "duckdb"):
+        if not place.url.database or place.url.database == ":memory:":
+            raise BadInput(f"{place.shown}: name a file, such as {backend}:///path (four slashes for an absolute one).")
+        path = Path(place.url.database).absolute()
+        return SQLiteEngine(path) if backend == "sqlite" else DuckDBEngine(path)
+    if backend in ("postgresql", "postgres"):
+        return PostgresEngine(place.url.set(drivername="postgresql+psycopg"), place.shown)
+    if backend in ("mysql", "mariadb"):
+        plain = "+" not in place.url.drivername
+        return MySQLEngine(place.url.set(drivername=f"{backend}+pymysql") if plain else place.url, place.shown)
+    raise BadInput(f"{backend}:// is no database that can be used here; there are {', '.join(SCHEMES)}.")
+
+
+def _listed(url: sa.URL, name: str) -> tuple[str, ...]:
+    given = url.query.get(name, "")
+    return tuple(one for part in ([given] if isinstance(given, str) else given) for one in part.split(",") if one)
