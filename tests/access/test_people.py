@@ -713,7 +713,7 @@ def test_every_page_says_what_a_browser_may_do_with_it(house: House, alice: Pers
         assert rules["form-action"] == "'self'"
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert answer.headers["x-frame-options"] == "DENY"
-        assert answer.headers["referrer-policy"] == "no-referrer"
+        assert answer.headers["referrer-policy"] == "same-origin"
         assert "no-store" in answer.headers["cache-control"]
         assert "<script>" not in answer.text
         assert " onclick=" not in answer.text

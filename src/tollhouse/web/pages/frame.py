@@ -43,7 +43,7 @@ def headers(viewer: Viewer | None) -> dict[str, str]:
     )
     shown = {
         "content-security-policy": policy,
-        "referrer-policy": "no-referrer",
+        "referrer-policy": "same-origin",
         "x-content-type-options": "nosniff",
         "cache-control": "no-store",
         "cross-origin-opener-policy": "same-origin",
