@@ -12,16 +12,15 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import vl_convert
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from tollhouse.kit.errors import NotFound
+from tollhouse.web import vega
 
 router = APIRouter(include_in_schema=False)
 _HOME = Path(__file__).parent / "static"
 CHARTS = "charts.js"
-_SNIPPET = "window.vegaEmbed = vegaEmbed;"
 _making = threading.Lock()
 
 
@@ -51,12 +50,12 @@ def _ours() -> dict[str, Asset]:
 
 @cache
 def _charts() -> Asset:
-    return _asset(vl_convert.javascript_bundle(_SNIPPET).encode(), CHARTS)
+    return _asset(vega.bundle(), CHARTS)
 
 
 def asset_address(name: str) -> str:
     """Where one of the files is, with its hash; of the bundle, with the version of what is in it."""
-    version = vl_convert.get_vega_version() if name == CHARTS else _ours()[name].hash
+    version = vega.VERSION if name == CHARTS else _ours()[name].hash
     return f"/static/{name}?v={version}"
 
 

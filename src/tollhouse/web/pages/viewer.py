@@ -57,7 +57,7 @@ class Viewer:
 
 
 def is_from_elsewhere(request: Request) -> bool:
-    """Whether the browser says that a page of another site sent this. Our own forms say `null`: they tell no referrer."""
+    """Whether the browser says that a page of another site sent this. `null` says nothing: a framed page may send it, too."""
     origin = request.headers.get("origin", "null")
     try:
         ours = {request.headers.get("host"), urlsplit(parts_of(request).public_url).netloc}
