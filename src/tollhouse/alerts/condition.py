@@ -5,8 +5,9 @@ many such rows about one subject within a time. *Missing*: none about a subject 
 before. Each variant carries its own JSON form, its own check, and its own words.
 """
 
+from bisect import bisect_right
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any, Literal
 
@@ -15,6 +16,8 @@ import msgspec
 from tollhouse.journal import Entry
 
 LONGEST_SECONDS = 366 * 86_400
+LONGEST_COUNT_SECONDS = 7 * 86_400
+"""What is counted is held in memory."""
 OWN_NOUN = "alert"
 _TESTS = {">": "more than", ">=": "at least", "<": "less than", "<=": "at most", "==": ""}
 
@@ -121,7 +124,7 @@ class Counted(_Watching, frozen=True, tag="counted"):
             found.append("condition.at_least: count to a number from 2 to 100000")
         if len(self.by) > 60:
             found.append("condition.by: a field's name has at most 60 characters; * counts all together")
-        return found + _seconds("within_seconds", self.within_seconds)
+        return found + _seconds("within_seconds", self.within_seconds, LONGEST_COUNT_SECONDS)
 
     def matches(self, entry: Entry) -> bool:
         """Whether the row is one of those that are watched."""
@@ -134,9 +137,9 @@ class Counted(_Watching, frozen=True, tag="counted"):
             return f"every {self.noun}"
         return str(entry.detail.get(self.by, ""))[:255] if self.by else entry.subject
 
-    def reached(self, entry: Entry, before: Sequence[Entry]) -> bool:
-        """Whether the row completes the count, together with those in the time that ends with it."""
-        return sum(self.matches(one) and self.about(one) == self.about(entry) for one in before) >= self.at_least
+    def reached(self, at: datetime, times: Sequence[datetime]) -> bool:
+        """Whether as many as are wanted, of these in order, lie in the time that ends at `at`."""
+        return bisect_right(times, at) - bisect_right(times, at - self.within) >= self.at_least
 
     def words(self) -> str:
         """Such as `job failed, 5 times within 10 min`."""
@@ -167,8 +170,8 @@ class Missing(_Watching, frozen=True, tag="missing"):
 Condition = Happened | Counted | Missing
 
 
-def _seconds(field: str, given: int) -> list[str]:
-    return [] if 1 <= given <= LONGEST_SECONDS else [f"condition.{field}: give 1 to {LONGEST_SECONDS} seconds"]
+def _seconds(field: str, given: int, most: int = LONGEST_SECONDS) -> list[str]:
+    return [] if 1 <= given <= most else [f"condition.{field}: give 1 to {most} seconds"]
 
 
 def as_json(condition: Condition) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from tollhouse.store.records import Records
 
 log = structlog.get_logger()
 SAFETY = timedelta(minutes=5)
-PAGE = 1000
+PAGE = 5000
 
 
 def evaluate(records: Records, now: datetime, safety: timedelta = SAFETY) -> int:
@@ -78,12 +78,13 @@ def _rules(session: Session, organization: str) -> list[tuple[Rule, Condition]]:
 
 def _judge(session: Session, rules: Sequence[tuple[Rule, Condition]], entries: Sequence[Entry], now: datetime) -> int:
     fired = 0
+    tallies = {rule.id: _Tally(session, condition, entries) for rule, condition in rules if isinstance(condition, Counted)}
     for entry in sorted(entries, key=lambda one: (one.at, one.id)):
         for rule, condition in rules:
             if condition.matches(entry):
                 if isinstance(condition, Missing):
                     _seen(session, rule, entry, now)
-                elif entry.at >= rule.since and _enough(session, condition, entry):
+                elif entry.at >= rule.since and (rule.id not in tallies or tallies[rule.id].reached(entry)):
                     fired += alert.fire(session, _finding(rule, condition, entry), now)
             elif entry.noun == condition.noun and entry.verb in rule.resolved_by:
                 alert.settle(session, rule, condition.about(entry), entry.at, now, entry.verb)
@@ -96,11 +97,20 @@ def _finding(rule: Rule, condition: Condition, entry: Entry) -> Finding:
     return Finding(rule, about, rule.period_of(entry.at), entry.at, words.title(rule, about), said, entry.id)
 
 
-def _enough(session: Session, condition: Condition, entry: Entry) -> bool:
-    if not isinstance(condition, Counted):
-        return True
-    subject = None if condition.by else entry.subject
-    return condition.reached(entry, journal.leading_to(session, entry, condition.verbs, condition.within, subject, SAFETY))
+class _Tally:
+    """When the rows that a rule counts were written, by whom they are about; read once for all rows that are judged."""
+
+    def __init__(self, session: Session, condition: Counted, entries: Sequence[Entry]) -> None:
+        self.condition = condition
+        self.times: dict[str, list[datetime]] = {}
+        matching = [entry for entry in entries if condition.matches(entry)]
+        for entry in journal.leading_to(session, matching, condition.verbs, condition.within, SAFETY) if matching else ():
+            if condition.matches(entry):
+                self.times.setdefault(condition.about(entry), []).append(entry.at)
+
+    def reached(self, entry: Entry) -> bool:
+        """Whether the row completes the count."""
+        return self.condition.reached(entry.at, self.times[self.condition.about(entry)])
 
 
 def _seen(session: Session, rule: Rule, entry: Entry, now: datetime) -> None:

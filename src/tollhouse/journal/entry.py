@@ -59,16 +59,16 @@ def read_on(session: Session, organization: str, nouns: Sequence[str], after: st
 
 
 def leading_to(
-    session: Session, entry: Entry, verbs: Sequence[str], span: timedelta, subject: str | None, late: timedelta = timedelta(minutes=5)
+    session: Session, entries: Sequence[Entry], verbs: Sequence[str], span: timedelta, late: timedelta = timedelta(minutes=5)
 ) -> list[Entry]:
-    """The rows with these verbs in the time that ends with this row: about that subject, or about anything of its noun.
+    """The rows of the same noun with these verbs, from `span` before the first of these rows to the last, by time.
 
     A row's id is made after its `at`, by `late` at most; so ids bound the search, and an index leads to them.
     """
-    query = sa.select(Entry).where(Entry.organization == entry.organization, Entry.noun == entry.noun, Entry.verb.in_(verbs))
-    query = query.where(Entry.at > entry.at - span, Entry.at <= entry.at)
-    about = Entry.id > ids.least(entry.id, span + late) if subject is None else Entry.subject == subject
-    return list(session.scalars(query.where(about).order_by(Entry.at, Entry.id)))
+    first, last, one = min(entry.at for entry in entries), max(entry.at for entry in entries), entries[0]
+    query = sa.select(Entry).where(Entry.organization == one.organization, Entry.noun == one.noun, Entry.verb.in_(verbs))
+    query = query.where(Entry.id > ids.least(min(entry.id for entry in entries), span + late), Entry.at > first - span, Entry.at <= last)
+    return list(session.scalars(query.order_by(Entry.at, Entry.id)))
 
 
 def last_seen(session: Session, organization: str, noun: str, verbs: Sequence[str]) -> dict[str, datetime]:
