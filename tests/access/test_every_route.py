@@ -71,6 +71,8 @@ ROUTES = (
     Route("GET", "/api/billing/daily-usage", "read", params=OF_CAROL),
     Route("GET", "/api/billing/job/{job_id}", "read", "job"),
     Route("GET", "/api/billing/bill", "read", params=OF_CAROL),
+    Route("GET", "/api/billing/forecast", "read", params=OF_CAROL),
+    Route("GET", "/api/billing/revenue", "admin"),
     Route("GET", "/api/billing/all-users", "admin"),
     Route("POST", "/api/billing/users/{user_id}/reset", "admin", "customer"),
     Route("POST", "/api/customer-tokens", "write", body=OF_CAROL),

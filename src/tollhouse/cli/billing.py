@@ -53,6 +53,27 @@ def all_users(limit: int = 1000, as_json: AsJson = False, organization: InOrgani
 
 
 @app.command()
+def forecast(user_id: str, as_json: AsJson = False, organization: InOrganization = None) -> None:
+    """Show what a customer's running month is going to cost."""
+    with connected(organization) as server:
+        answer = server.call("GET", "/api/billing/forecast", params={"user_id": user_id})
+    row = (answer["period"], answer["so_far"], answer["expected"], answer["discount_percent"], answer["currency"])
+    show(answer, as_json, ("month", "so far", "expected", "discount %", "currency"), [row])
+
+
+@app.command()
+def revenue(start: str | None = None, end: str | None = None, as_json: AsJson = False, organization: InOrganization = None) -> None:
+    """Show what all customers cost in a range of days, dearest first; the last 30 when left out."""
+    given = {"start_date": start, "end_date": end}
+    with connected(organization) as server:
+        answer = server.call("GET", "/api/billing/revenue", params={name: text for name, text in given.items() if text is not None})
+    names = ("user_id", "bytes_processed", "compute_seconds", "job_count", "cost")
+    rows = [tuple(user[name] for name in names) for user in answer["users"]]
+    title = f"{answer['start_date']} to {answer['end_date']}: {answer['revenue']} {answer['currency']}"
+    show(answer, as_json, tuple(name.replace("_", " ") for name in names), rows, title)
+
+
+@app.command()
 def reset(user_id: str, as_json: AsJson = False, organization: InOrganization = None) -> None:
     """Start a customer's lifetime totals again from now; nothing is deleted."""
     with connected(organization) as server:

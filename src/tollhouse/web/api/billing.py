@@ -82,6 +82,45 @@ def bill(parts: Wired, caller: Reads, customer: NamedCustomer, period: str | Non
     return Answer(shown)
 
 
+@router.get("/api/billing/forecast")
+def forecast(parts: Wired, caller: Reads, customer: NamedCustomer) -> Response:
+    """What a customer's running month costs so far, and at its end if the days left are like the last four weeks."""
+    with parts.records.reading() as session:
+        books = books_of(parts, session, caller)
+    foreseen = billing.forecast(books, customer).get(customer)
+    month = f"{times.local_date(books.now, books.home):%Y-%m}"
+    shown = {"user_id": customer, "period": month, "currency": books.currency}
+    if foreseen is None:
+        return Answer(shown | {"so_far": 0, "expected": 0, "discount_percent": 0})
+    expected = {"expected": foreseen.expected.net, "discount_percent": foreseen.expected.discount_percent}
+    return Answer(shown | {"so_far": foreseen.so_far.net} | expected)
+
+
+@router.get("/api/billing/revenue")
+def revenue(
+    parts: Wired, caller: Admin, start_date: str | None = None, end_date: str | None = None, limit: Limit = 1000, offset: Offset = 0
+) -> Response:
+    """What all customers cost in a range of days, both included, before discounts: dearest first, and day by day."""
+    with parts.records.reading() as session:
+        books = books_of(parts, session, caller)
+    end = times.parse_date(end_date, "end_date") if end_date is not None else times.local_date(books.now, books.home)
+    start = times.parse_date(start_date, "start_date") if start_date is not None else end - timedelta(days=29)
+    found = billing.revenue(books, start, end)
+    users = [
+        {
+            "user_id": row.user_id,
+            "bytes_processed": row.bytes_processed,
+            "compute_seconds": row.compute_seconds,
+            "job_count": row.job_count,
+            "cost": row.cost,
+        }
+        for row in found.customers[offset : offset + limit]
+    ]
+    days = [{"date": f"{day}", "costs": costs} for day, costs in found.days]
+    shown = {"start_date": f"{start}", "end_date": f"{end}", "currency": books.currency, "revenue": found.total, "days": days}
+    return Answer(shown | Page(limit, offset).answer("users", users, len(found.customers)))
+
+
 @router.get("/api/billing/all-users")
 def all_users(parts: Wired, caller: Admin, limit: Limit = 1000, offset: Offset = 0) -> Response:
     """Every customer's lifetime totals, dearest first."""
