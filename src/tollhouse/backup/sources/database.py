@@ -8,15 +8,17 @@ import hashlib
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any, cast
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from tollhouse.backup.snapshot import Entry
 from tollhouse.backup.sources.databases import Name, Table, engine_at, place_of
 from tollhouse.backup.sources.databases.portable import translated
-from tollhouse.backup.sources.databases.rows import Common, Stream, csv, ndjson, read_ndjson
+from tollhouse.backup.sources.databases.rows import Common, Page, Stream, csv, ndjson, read_ndjson
 from tollhouse.backup.sources.databases.table import decoded, encoded, in_order, key_parts
 from tollhouse.backup.sources.hashing import copied
 from tollhouse.backup.sources.source import Described, Found, Source, Target, Written
@@ -249,7 +251,11 @@ class DatabaseTarget(Target):
                     file.writelines(ndjson(here.columns, self._engine.pages(here)))
             table = original
             if original.dialect != self._engine.dialect:
-                table, lost = translated(original, self._engine)
+                try:
+                    table, lost = translated(original, self._engine)
+                except SQLAlchemyError as error:
+                    said.append(f"{name.folder}: it cannot be made on {self._engine.dialect}: {error}")
+                    continue
                 notes += [f"{name.folder}: not carried over from {original.dialect} to {table.dialect}: {', '.join(lost)}"] if lost else []
             ready[name] = table, original, rows
         return ready
@@ -262,25 +268,17 @@ class DatabaseTarget(Target):
         engine.create(table)
         if original.dialect != engine.dialect:
             table = _typed(engine.describe(table.called), table)
-        count = Common(original.columns)
         if rows is not None:
             with rows.open("rb") as lines:
                 engine.load(table, rows, read_ndjson(lines, original.columns))
-            with rows.open("rb") as lines:
-                for row in read_ndjson(lines, original.columns):
-                    count.add(row)
         engine.complete(table)
         if original.dialect != engine.dialect:
             engine.settle(engine.describe(table.called))
-        there = Common(original.columns)
-        digest = hashlib.sha256()
-        for page in engine.pages(table):
-            for one in page:
-                there.add(one)
-            digest.update(b"".join(ndjson(original.columns, [page])))
-        if there.digest != count.digest:
-            raise Damaged(f"{there.count} rows read back differently from the {count.count} that were put in; the table was left as it was")
-        if original.dialect == engine.dialect and rows is not None and digest.hexdigest() != _digest(rows):
+            same = _meaning(original, engine.pages(table)) == _meaning(original, _pages(original, rows))
+        else:
+            there = _written(ndjson(original.columns, engine.pages(table)))
+            same = rows is None or there.sha256 == _digest(rows)
+        if not same:
             raise Damaged("its rows read back differently from what was put in; the table was left as it was")
 
     def _drop(self, table: Table) -> None:
@@ -306,6 +304,22 @@ def _typed(here: Table, wanted: Table) -> Table:
     """The columns as they came out, with the statements that were to be executed."""
     return Table(here.schema, here.name, here.dialect, here.columns, wanted.create, primary_key=here.primary_key,
                  after=wanted.after, references=wanted.references)  # fmt: skip
+
+
+def _meaning(table: Table, pages: Iterable[Page]) -> tuple[int, int]:
+    """What two engines' rows have to agree in."""
+    common = Common(table.columns)
+    for page in pages:
+        for row in page:
+            common.add(row)
+    return common.digest
+
+
+def _pages(table: Table, rows: Path | None) -> Iterator[Page]:
+    if rows is not None:
+        with rows.open("rb") as lines:
+            for row in read_ndjson(lines, table.columns):
+                yield [row]
 
 
 def _file(pieces: Iterator[bytes]) -> IO[bytes]:

@@ -184,7 +184,7 @@ def _column(row: tuple[Any, ...]) -> Column:
     extra = str(row[5] or "").lower()
     wide = row[2] in ("char", "varchar", "binary", "varbinary")
     return Column(
-        row[0], row[1], _KINDS.get(row[2], "other"), row[3] == "YES", None if row[4] is None else str(row[4]), row[6] or None,
+        row[0], row[1], _KINDS.get(row[2], "other"), row[3] == "YES", None if row[4] in (None, "NULL") else str(row[4]), row[6] or None,
         "auto" if "auto_increment" in extra else None, row[7] or None, row[8] if wide else None,
         row[9] if row[2] == "decimal" else None, row[10] if row[2] == "decimal" else None,
     )  # fmt: skip

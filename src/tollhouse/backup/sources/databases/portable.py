@@ -5,6 +5,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.schema import AddConstraint, CreateIndex, CreateTable
+from sqlalchemy.sql import quoted_name
 
 from tollhouse.backup.sources.databases.engine import Engine
 from tollhouse.backup.sources.databases.table import Column, Name, Table
@@ -32,8 +33,8 @@ def translated(table: Table, engine: Engine) -> tuple[Table, list[str]]:
         *(c for k in table.foreign_keys for c in k.columns),
     }
     metadata = sa.MetaData()
-    schema = name.schema if to in ("postgresql", "duckdb") else None
-    made = sa.Table(name.table, metadata, *(_column(one, to, one.name in keyed, lost) for one in table.columns), schema=schema)
+    schema = _exact(name.schema) if to in ("postgresql", "duckdb") else None
+    made = sa.Table(_exact(name.table), metadata, *(_column(one, to, one.name in keyed, lost) for one in table.columns), schema=schema)
     if table.primary_key:
         made.append_constraint(sa.PrimaryKeyConstraint(*table.primary_key))
     for one in table.unique:
@@ -50,27 +51,35 @@ def translated(table: Table, engine: Engine) -> tuple[Table, list[str]]:
         if any(c is None for c in index.columns):
             lost.append(f"the index {index.name} over expressions")
             continue
-        here = sa.Index(index.name, *(made.c[c] for c in index.columns if c), unique=index.unique)
+        here = sa.Index(
+            _exact(index.name or f"{name.table}_{'_'.join(c for c in index.columns if c)}"),
+            *(made.c[c] for c in index.columns if c),
+            unique=index.unique,
+        )
         after.append(str(CreateIndex(here).compile(dialect=dialect)))
     plain = Table(name.schema, name.table, to, table.columns, create, primary_key=table.primary_key, after=after,
                   references=references, foreign_keys=table.foreign_keys)  # fmt: skip
     return plain, lost
 
 
+def _exact(name: str) -> quoted_name:
+    return quoted_name(name, quote=True)  # each engine has other words that cannot stand alone
+
+
 def _references(table: Table, made: sa.Table, metadata: sa.MetaData, engine: Engine) -> list[str]:
     statements = []
     for key in table.foreign_keys:
         to = engine.own(Name(key.schema, key.table))
-        schema = to.schema if engine.dialect == "postgresql" else None
+        schema = _exact(to.schema) if engine.dialect == "postgresql" else None
         columns = key.references or table.primary_key
         if (to.table, schema) != (made.name, made.schema):
             full = f"{schema}.{to.table}" if schema else to.table
             other = metadata.tables.get(full)
             if other is None:
-                other = sa.Table(to.table, metadata, schema=schema)
+                other = sa.Table(_exact(to.table), metadata, schema=schema)
             for column in columns:
                 if column not in other.c:
-                    other.append_column(sa.Column(column, sa.Integer))
+                    other.append_column(sa.Column(_exact(column), sa.Integer))
         else:
             other = made
         constraint = sa.ForeignKeyConstraint(
@@ -92,7 +101,7 @@ def _column(one: Column, to: str, keyed: bool, lost: list[str]) -> sa.Column[Any
         lost.append(f"that {one.name} numbers by itself")
     extra = [sa.Identity(always=one.identity == "always")] if numbers and to == "postgresql" else []
     counts = one.identity if numbers and to in ("mysql", "sqlite") else False
-    return sa.Column(one.name, _type(one, to, keyed), *extra, nullable=one.nullable, autoincrement=bool(counts))
+    return sa.Column(_exact(one.name), _type(one, to, keyed), *extra, nullable=one.nullable, autoincrement=bool(counts or extra))
 
 
 def _type(one: Column, to: str, keyed: bool) -> Any:

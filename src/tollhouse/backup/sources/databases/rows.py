@@ -111,7 +111,11 @@ def _try(read: Callable[[Any], Any], value: Any) -> Any:
 
 def _common_decimal(value: Any) -> str:
     number = Decimal(str(value))
-    return str(number.normalize() if number.is_finite() and len(number.as_tuple().digits) < 28 else number)
+    if not number.is_finite():
+        return str(number)
+    text = format(number, "f")  # normalize() would round to 28 digits
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return "0" if text == "-0" else text
 
 
 def _common_time(value: Any) -> str:
