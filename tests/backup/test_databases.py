@@ -379,11 +379,9 @@ def test_csv_and_parquet_hold_the_same_rows(repository: Repository, postgres: st
         '"id","n","said","bin","at","f"\r\n1,"1.5000","=1+1","AA==","2026-01-01T00:00:00.000000Z","NaN"\r\n2,,,,,\r\n3,"0.0000","""\n","",,1.0\r\n'
     )
     (tmp_path / "p").write_bytes(content["tables/public.sums/rows.parquet"])
-    rows = (
     with duckdb.connect() as reader:
         sql = 'SELECT id, n, said, bin, epoch("at"), isnan(f) FROM read_parquet(?) ORDER BY id'
         rows = reader.execute(sql, [str(tmp_path / "p")]).fetchall()
-    )
     assert rows == [
         (1, Decimal("1.5"), "=1+1", b"\0", 1767225600.0, True),
         (2, None, None, None, None, None),

@@ -279,7 +279,7 @@ class DatabaseTarget(Target):
             there = _written(ndjson(original.columns, engine.pages(table)))
             same = rows is None or there.sha256 == _digest(rows)
         if not same:
-            raise Damaged("its rows read back differently from what was put in; the table was left as it was")
+            raise Damaged("its rows read back differently from what was put in")
 
     def _drop(self, table: Table) -> None:
         try:
