@@ -6,10 +6,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import ingest, pages, postgres, queries
+from benchmarks import backup, ingest, pages, postgres, queries
 from benchmarks.report import console, seconds
 
-SECTIONS = ("ingest", "memory", "queries", "pages", "postgres")
+SECTIONS = ("ingest", "memory", "queries", "pages", "postgres", "backup")
 
 
 def main() -> None:
@@ -43,6 +43,9 @@ def _run(directory: Path, chosen: set[str], sizes: list[int], quick: bool, large
             section.show()
     if "pages" in chosen:
         pages.sections(directory, 300_000 if quick else 1_000_000).show()
+    if "backup" in chosen:
+        for section in backup.sections(directory, quick):
+            section.show()
     if "postgres" in chosen:
         for section in postgres.sections([300_000] if quick else sizes, 480.0):
             section.show()

@@ -14,8 +14,10 @@ import pytest
 from obstore.store import LocalStore, MemoryStore
 
 from tollhouse import backup
-from tollhouse.backup import BackupKind, Order, Repository, Selection, Snapshot, Source
+from tollhouse.backup import BackupKind, Collection, Entry, Order, Repository, Selection, Snapshot, Source
 from tollhouse.backup import keys as key_files
+from tollhouse.backup.run import secure
+from tollhouse.backup.snapshot import ListWriter
 from tollhouse.backup.sources import Found
 from tollhouse.backup.sources.bucket import BucketSource
 from tollhouse.backup.sources.directory import DirectorySource, DirectoryTarget
@@ -102,6 +104,17 @@ def bucket(files: Files) -> tuple[Objects, BucketSource]:
 
 def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
+
+
+def by_hand(repository: Repository, files: dict[str, bytes]) -> Snapshot:
+    """A snapshot with keys that no source would give."""
+    packer = repository.packer()
+    lists = ListWriter(lambda content: packer.add("list", content))
+    for key, content in sorted(files.items()):
+        lists.add(Entry(key, len(content), 0, digest(content), (packer.add("data", content),)))
+    collection = Collection("by hand", "objects", lists.finish(), lists.objects, lists.size)
+    secure(repository, packer.finish(), packer.stored_sizes, [collection], NOON)
+    return repository.snapshot_file(repository.commit(Snapshot("0" * 16, NOON.isoformat(), "full", [collection])))
 
 
 class Watched(Objects):

@@ -19,6 +19,7 @@ from tests.backup.parts import (
     Failing,
     Watched,
     bucket,
+    by_hand,
     contents,
     digest,
     faults,
@@ -30,10 +31,8 @@ from tests.backup.parts import (
     take,
 )
 from tollhouse import backup
-from tollhouse.backup import Entry, Order, Selection
+from tollhouse.backup import Order, Selection
 from tollhouse.backup.chunker import AVERAGE, LEAST, MOST, pieces
-from tollhouse.backup.run import secure
-from tollhouse.backup.snapshot import Collection, ListWriter, Snapshot
 from tollhouse.backup.sources.bucket import BucketSource, BucketTarget
 from tollhouse.backup.sources.directory import DirectorySource, DirectoryTarget
 from tollhouse.kit.errors import BadInput, Conflict, Damaged, NotFound, Unauthenticated, Unavailable
@@ -374,17 +373,6 @@ def test_a_hostile_key_is_refused_and_the_rest_restored(repository: backup.Repos
         if (key, type(target)) != ("\\..\\out", DirectoryTarget):  # a plain name on this system
             assert [error["key"] for error in done.errors] == [key]
     assert {name.split("/")[-1] for name in held(tmp_path)} - {"\\..\\out"} == {"z-good"}
-
-
-def by_hand(repository: backup.Repository, files: dict[str, bytes]) -> Snapshot:
-    """A snapshot with keys that no source would give."""
-    packer = repository.packer()
-    lists = ListWriter(lambda content: packer.add("list", content))
-    for key, content in sorted(files.items()):
-        lists.add(Entry(key, len(content), 0, digest(content), (packer.add("data", content),)))
-    collection = Collection("by hand", "objects", lists.finish(), lists.objects, lists.size)
-    secure(repository, packer.finish(), packer.stored_sizes, [collection], NOON)
-    return repository.snapshot_file(repository.commit(Snapshot("0" * 16, NOON.isoformat(), "full", [collection])))
 
 
 def test_a_target_that_writes_something_else_is_caught(repository: backup.Repository, home: Path) -> None:

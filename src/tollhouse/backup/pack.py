@@ -7,6 +7,7 @@ Nothing is in the index before its pack is stored.
 
 import hashlib
 import json
+import os
 import struct
 import threading
 from collections import defaultdict
@@ -21,6 +22,7 @@ from tollhouse.kit.errors import Damaged
 
 PACK_BYTES = 16 << 20
 BLOB_BYTES = 8 << 20
+SALT_BYTES = 16
 _SKIPPABLE = 0x184D2A50
 _MAGIC = b"THBP"
 
@@ -67,7 +69,7 @@ class Packer:
         self._open: defaultdict[Kind, _Open] = defaultdict(_Open)
         self._taken: set[bytes] = set()
         self._pool = ThreadPoolExecutor(transfers, "tollhouse-pack")
-        self._room = threading.BoundedSemaphore(transfers + 1)
+        self._room = threading.BoundedSemaphore(transfers)
         self._stored: list[Future[tuple[str, Rows]]] = []
         self.stored_sizes: dict[str, int] = {}
 
@@ -122,12 +124,18 @@ class Packer:
 
     def _store(self, pack: _Open) -> tuple[str, Rows]:
         rows: Rows = pack.blobs
-        content = b"".join((*pack.records, footer(self._codec, rows)))
+        content = b"".join((*pack.records, _salt(), footer(self._codec, rows)))
+        pack.records.clear()  # memory: now they are in the content
         name = hashlib.sha256(content).hexdigest()
         self._put(name, content)
         with self._lock:
             self.stored_sizes[name] = len(content)
         return name, rows
+
+
+def _salt() -> bytes:
+    """No two packs have one name: what is stored again while a pack of the same blobs is about to be deleted is another pack."""
+    return struct.pack("<II", _SKIPPABLE, SALT_BYTES) + os.urandom(SALT_BYTES)
 
 
 def footer(codec: Codec, rows: Rows) -> bytes:

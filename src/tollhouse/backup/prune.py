@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from tollhouse.backup.repository import Doomed, Repository, least_sizes, pack_key
+from tollhouse.backup.repository import Doomed, Repository, pack_key
 from tollhouse.backup.retention import Keep, kept
 from tollhouse.backup.run import needed_packs
 from tollhouse.backup.snapshot import Snapshot
@@ -52,7 +52,7 @@ def prune(
     repository.index(again=True)  # after the snapshots were read: whatever these name is in it
     used = _used(repository, left)
     sizes = repository.pack_sizes()
-    doomed = repository.doomed()
+    unread, doomed = repository.names("doomed/"), repository.doomed()
     due = [one for one in doomed if one.since <= now - repository.grace]
     _delete_doomed(repository, due, used, sizes, most - len(done.forgotten), dry_run, done)
     already = {pack for one in doomed for pack in one.packs}
@@ -61,9 +61,10 @@ def prune(
     done.doomed = sorted(sizes.keys() - used - already - set(done.deleted))
     if done.doomed and not dry_run:
         repository.doom(done.doomed, now)
-    for name in () if dry_run else repository.names("doomed/"):
-        if name not in {one.name for one in repository.doomed()}:
-            _delete(repository, name, done)  # it cannot be read; its packs have just been doomed anew
+    readable = {one.name for one in doomed}
+    for name in unread if not dry_run else ():
+        if name not in readable:
+            _delete(repository, name, done)  # its packs have just been doomed anew
     return done
 
 
@@ -85,7 +86,7 @@ def _delete_doomed(
         done.deleted = chosen
         done.freed_bytes = sum(sizes[pack] for pack in chosen)
         return
-    missing = least_sizes(repository.index()).keys() - sizes.keys() - used
+    missing = repository.broken_packs() - sizes.keys() - used
     still_named = _forget_in_index(repository, missing.union(chosen), done)
     for pack in chosen:
         if pack not in still_named and _delete(repository, pack_key(pack), done):

@@ -49,6 +49,7 @@ class Repository:
     def __init__(self, objects: Objects, codec: Codec, config: dict[str, Any]) -> None:
         self.objects, self.codec, self.config = objects, codec, config
         self._index: Index | None = None
+        self._least: dict[str, int] = {}  # how long each pack of the index has to be
         self._looked_into_packs = False
         self._packs: OrderedDict[str, bytes] = OrderedDict()
 
@@ -72,28 +73,44 @@ class Repository:
 
     def index(self, again: bool = False, avoid: Collection[str] = ()) -> Index:
         """Where every blob lies. Of several copies it is the one in the pack whose name is first, which each process finds alike,
-        and one in a pack to avoid only where there is no other. What a damaged file said is looked up in the packs."""
+        and one in a pack that is broken or to be avoided only where there is no other. What a damaged file said is looked up in
+        the packs."""
         if self._index is None or again:
-            self._index, whole = self._read_index(frozenset(avoid))
+            self._index, whole, several = self._read_index(frozenset(avoid))
+            if several and (broken := self.broken_packs()):
+                self._index, whole, _ = self._read_index(broken.union(avoid))
             self._looked_into_packs = False
             if not whole:
                 self._look_into_packs()
         return self._index
 
-    def _read_index(self, avoid: frozenset[str]) -> tuple[Index, bool]:
+    def _read_index(self, avoid: frozenset[str] | set[str]) -> tuple[Index, bool, bool]:
+        """The index, whether every file of it could be read, and whether a blob has several copies."""
         for _ in range(TRIES):
             found: Index = {}
-            whole = True
+            self._least = {}
+            whole, several = True, False
             try:
                 for name in self.names("index/"):
                     try:
-                        _merge(found, self.index_file(name), avoid)
+                        several |= self._merge(found, self.index_file(name), avoid)
                     except Damaged:
                         whole = False
-                return found, whole
+                return found, whole, several
             except NotFound:  # a prune has written it anew meanwhile: what it held is in another file by now
                 continue
         raise Unavailable("The index changed each time that it was read; try again when no prune is running.")
+
+    def _merge(self, index: Index, more: Index, avoid: Collection[str]) -> bool:
+        """Put places into an index; returns whether another one was there for any."""
+        several = False
+        for id, place in more.items():
+            self._least[place.pack] = max(self._least.get(place.pack, 0), place.offset + place.stored)
+            there = index.get(id)
+            if there is None or (place.pack in avoid, place.pack) < (there.pack in avoid, there.pack):
+                index[id] = place
+            several |= there is not None and there.pack != place.pack
+        return several
 
     def _look_into_packs(self) -> None:
         """Make the index whole again out of the footers of the packs that it does not name."""
@@ -102,7 +119,7 @@ class Repository:
         named = {place.pack for place in index.values()}
         for pack in sorted(self.pack_sizes().keys() - named):
             try:
-                _merge(index, places(pack, rows_of(self.codec, self.objects.get(pack_key(pack)))), frozenset())
+                self._merge(index, places(pack, rows_of(self.codec, self.objects.get(pack_key(pack)))), ())
             except (Damaged, NotFound):
                 continue  # verify names it
 
@@ -161,9 +178,9 @@ class Repository:
 
     def broken_packs(self) -> set[str]:
         """Packs of the index that are missing, or too short for what it says: what they held is to be stored anew."""
-        least = least_sizes(self.index())
+        self.index()
         present = self.pack_sizes()
-        return {pack for pack, size in least.items() if present.get(pack, -1) < size}
+        return {pack for pack, size in self._least.items() if present.get(pack, -1) < size}
 
     def _record(self, place: Place) -> bytes:
         if place.pack not in self._packs:
@@ -211,7 +228,7 @@ class Repository:
         if not matching:
             until = f" up to {as_of.isoformat()}" if as_of else ""
             raise NotFound(f"There is no snapshot {wanted[:40]!r}{until} in this repository.")
-        if len(matching) > 1:
+        if len({one.id for one in matching}) > 1:  # one that was copied again, because it could not be read, is there twice
             raise BadInput(f"{wanted!r} is the beginning of {len(matching)} snapshots; write more of it.")
         return matching[0]
 
@@ -387,13 +404,6 @@ def _holds(objects: Objects, name: str, content: bytes) -> bool:
         return objects.get(name) == content
     except NotFound:
         return False
-
-
-def _merge(index: Index, more: Index, avoid: frozenset[str]) -> None:
-    for id, place in more.items():
-        there = index.get(id)
-        if there is None or (place.pack in avoid, place.pack) < (there.pack in avoid, there.pack):
-            index[id] = place
 
 
 def least_sizes(index: Index) -> dict[str, int]:

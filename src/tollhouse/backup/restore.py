@@ -54,10 +54,17 @@ def restore(
     dry_run: bool = False,
     report: Report = silent,
 ) -> Restored:
-    """Restore from one snapshot; raises NotFound where it has nothing of what was chosen."""
+    """Restore from one snapshot; raises NotFound where it has nothing of what was chosen.
+
+    What is damaged is named in `errors`, and the rest restored.
+    """
     done = Restored()
-    entries = list(selected(repository, snapshot, chosen))
+    damaged: list[str] = []
+    entries = list(selected(repository, snapshot, chosen, damaged))
+    done.errors += [{"key": "", "reason": f"objects are unknown: {fault}"} for fault in damaged]
     entries = [entry for entry in entries if target.takes(entry.key)]
+    if not entries and damaged:
+        raise Damaged(damaged[0])
     if not entries:
         raise NotFound("The snapshot holds nothing of what was chosen.")
     if part != "metadata" and any(not entry.chunks and entry.size for entry in entries):
@@ -98,10 +105,17 @@ def _compare(entry: Entry, target: Target) -> None:
         raise Damaged("what was written reads back differently; check the target")
 
 
-def selected(repository: Repository, snapshot: Snapshot, chosen: Selection) -> Iterator[Entry]:
-    """The entries that were chosen."""
-    for collection in collections_of(snapshot, chosen.source):
-        for entry in entries_of(collection.lists, repository.blob):
+def selected(repository: Repository, snapshot: Snapshot, chosen: Selection, damaged: list[str] | None = None) -> Iterator[Entry]:
+    """The entries that were chosen. A damaged list raises Damaged, or is named in `damaged` and left out."""
+    for id in (id for collection in collections_of(snapshot, chosen.source) for id in collection.lists):
+        try:
+            entries = list(entries_of([id], repository.blob))
+        except Damaged as error:
+            if damaged is None:
+                raise
+            damaged.append(error.detail)
+            continue
+        for entry in entries:
             if chosen.key is not None and entry.key != chosen.key:
                 continue
             if chosen.prefix is not None and not entry.key.startswith(chosen.prefix):

@@ -253,14 +253,21 @@ def secure(repository: Repository, packs: dict[str, Rows], sizes: dict[str, int]
     will find our snapshot. Half of the period is left as a margin.
     """
     present = repository.pack_sizes()
-    if lost := [pack for pack, size in sizes.items() if present.get(pack) != size]:
-        for pack in lost:
+    if cut := [pack for pack, size in sizes.items() if present.get(pack, size) != size]:
+        for pack in cut:
             repository.objects.delete(pack_key(pack))
-        raise Damaged(f"The store did not keep {len(lost)} of {len(sizes)} packs as they were written; check the store and try again.")
+        raise Damaged(f"The store did not keep {len(cut)} of {len(sizes)} packs as they were written; check the store and try again.")
+    if sizes.keys() - present.keys():
+        raise Conflict(
+            "Packs of this snapshot are gone: the store lost them, or a prune came after the grace period; take another snapshot."
+        )
     repository.add_index(packs)
     late = now - repository.grace / 2
     going = {pack for one in repository.doomed() if one.since <= late for pack in one.packs}
-    needed = needed_packs(repository, collections)
+    try:
+        needed = needed_packs(repository, collections)
+    except Damaged as error:
+        raise Conflict(f"What this snapshot names is gone, perhaps because a prune deleted it: {error.detail} Take another.") from None
     if needed & going or needed - repository.pack_sizes().keys():
         raise Conflict("A prune is deleting what this snapshot wanted to use again; nothing is lost, take another snapshot.")
 

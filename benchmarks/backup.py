@@ -1,0 +1,136 @@
+"""Backup beside restic and rclone: the same files in the same run; 20,000 small ones, and one gigabyte in two large ones."""
+
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.report import Figure, Section
+
+SMALL, LARGE = 20_000, 512 << 20
+MOST_MEMORY = 300.0
+STEPS = ("first backup", "unchanged backup", "verify, reading all", "restore")
+SECRET = {"RESTIC_PASSWORD": "benchmark password", "TOLLHOUSE_BACKUP_PASSPHRASE": "benchmark password"}
+
+
+@dataclass(frozen=True)
+class Ran:
+    """One command: seconds and megabytes at its peak."""
+
+    seconds: float
+    megabytes: float
+
+
+Tool = Callable[[Path, Path], dict[str, Ran]]
+
+
+def sections(directory: Path, quick: bool) -> list[Section]:
+    """Both sets of files, backed up with everything there is."""
+    made = [
+        ("20,000 small files", _small(directory / "small", SMALL // 10 if quick else SMALL)),
+        ("1 GB in two large files", _large(directory / "large", LARGE // 10 if quick else LARGE)),
+    ]
+    return [_section(title, source, directory) for title, source in made]
+
+
+def _section(title: str, source: Path, directory: Path) -> Section:
+    restic = _runs(_restic, source, directory) if shutil.which("restic") else {}
+    rclone = _runs(_rclone, source, directory) if _rclone_program().exists() else {}
+    ours = _runs(_tollhouse, source, directory)
+    section = Section(f"Backup of {title}, encrypted", raw_name="restic")
+    for step in STEPS:
+        raw = restic[step].seconds if step in restic else None
+        section.figures.append(Figure(step, ours[step].seconds, "s", raw, raw))
+    peak = max(ran.megabytes for ran in ours.values())
+    section.figures.append(Figure("peak memory", peak, "MB", MOST_MEMORY, max((ran.megabytes for ran in restic.values()), default=None)))
+    if rclone:
+        said = ", ".join(f"{step} {ran.seconds:.1f} s" for step, ran in rclone.items())
+        section.notes.append(f"rclone, which keeps one plain copy: {said}.")
+    if not restic:
+        section.notes.append("restic is not installed, so there is nothing to compare with (Debian: apt-get install restic).")
+    return section
+
+
+def _runs(tool: Tool, source: Path, directory: Path) -> dict[str, Ran]:
+    place = directory / "run"
+    place.mkdir()
+    try:
+        return tool(source, place)
+    finally:
+        shutil.rmtree(place)
+
+
+def _tollhouse(source: Path, place: Path) -> dict[str, Ran]:
+    program = [sys.executable, "-m", "tollhouse", "backup"]
+    at = ["--repository", str(place / "repository")]
+    _run([*program, "init", str(place / "repository")])
+    return {
+        "first backup": _run([*program, "full", *at, "--source", str(source)]),
+        "unchanged backup": _run([*program, "incremental", *at, "--source", str(source)]),
+        "verify, reading all": _run([*program, "verify", *at, "--read-data"]),
+        "restore": _run([*program, "restore", "full", *at, "--to", str(place / "back")]),
+    }
+
+
+def _restic(source: Path, place: Path) -> dict[str, Ran]:
+    program = ["restic", "--repo", str(place / "repository"), "--no-cache", "--quiet"]
+    _run([*program, "init"])
+    return {
+        "first backup": _run([*program, "backup", str(source)]),
+        "unchanged backup": _run([*program, "backup", str(source)]),
+        "verify, reading all": _run([*program, "check", "--read-data"]),
+        "restore": _run([*program, "restore", "latest", "--verify", "--target", str(place / "back")]),
+    }
+
+
+def _rclone(source: Path, place: Path) -> dict[str, Ran]:
+    program = [str(_rclone_program()), "--config", os.devnull]
+    kept = str(place / "kept")
+    return {
+        "first backup": _run([*program, "copy", str(source), kept]),
+        "unchanged backup": _run([*program, "copy", str(source), kept]),
+        "verify, reading all": _run([*program, "check", "--download", str(source), kept]),
+        "restore": _run([*program, "copy", kept, str(place / "back")]),
+    }
+
+
+def _rclone_program() -> Path:
+    return Path(sys.executable).with_name("rclone")
+
+
+def _run(command: list[str]) -> Ran:
+    began = time.perf_counter()
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=os.environ | SECRET) as process:
+        said = process.stderr.read() if process.stderr else b""
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)}: {re.sub(rb'[^ -~]+', b' ', said).decode()[-500:]}")
+    return Ran(time.perf_counter() - began, used.ru_maxrss / 1024)
+
+
+def _small(path: Path, count: int) -> Path:
+    chance = random.Random(1)
+    for at in range(count):
+        folder = path / f"{at // 200:03}"
+        if at % 200 == 0:
+            folder.mkdir(parents=True)
+        text = " ".join(str(chance.randrange(10_000)) for _ in range(chance.randrange(50, 800)))
+        (folder / f"{at}.txt").write_text(text)
+    return path
+
+
+def _large(path: Path, size: int) -> Path:
+    path.mkdir()
+    for name in ("one", "two"):
+        chance = random.Random(name)
+        with (path / name).open("wb") as file:
+            for _ in range(size >> 20):
+                file.write(chance.randbytes(1 << 20))
+    return path

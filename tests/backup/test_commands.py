@@ -1,0 +1,144 @@
+# ruff: noqa: S106 - passphrases of tests
+"""Every verb of `tollhouse backup` on the real command line, started in an empty directory."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.backup.parts import PASSPHRASE, folder, held, noise
+
+FILES = {"a.txt": b"alpha", "b/c.txt": b"gamma" * 1000, "b/d.bin": noise(3000)}
+
+
+@dataclass
+class Told:
+    """What a command answered."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Say = Callable[..., Told]
+
+
+@pytest.fixture(scope="module")
+def forking() -> Iterator[subprocess.Popen[str]]:
+    """What starts the commands, each in a process of its own."""
+    command = [sys.executable, "-m", "tests.backup.forked"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]) as process:
+        yield process
+        process.communicate(timeout=20)
+
+
+@pytest.fixture
+def say(tmp_path: Path, forking: subprocess.Popen[str]) -> Say:
+    """Run `tollhouse backup …` in an empty directory."""
+    here = tmp_path / "here"
+    here.mkdir()
+
+    def run(*arguments: str, secret: str = PASSPHRASE, **more: str) -> Told:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("TOLLHOUSE_")}
+        environment |= {"TOLLHOUSE_BACKUP_PASSPHRASE": secret, "HOME": str(tmp_path)} | more
+        assert forking.stdin is not None
+        assert forking.stdout is not None
+        forking.stdin.write(json.dumps({"arguments": ["backup", *arguments], "cwd": str(here), "env": environment}) + "\n")
+        forking.stdin.flush()
+        return Told(**json.loads(forking.stdout.readline()))
+
+    return run
+
+
+def ok(told: Told) -> Any:
+    assert told.returncode == 0, told.stderr
+    return json.loads(told.stdout) if told.stdout.startswith("{") else told.stdout
+
+
+def refused(told: Told, code: int, *words: str) -> None:
+    assert told.returncode == code, (told.returncode, told.stderr)
+    assert told.stderr.startswith(("tollhouse: ", "Usage: ")), told.stderr
+    assert "Traceback" not in told.stderr
+    for word in words:
+        assert word in told.stderr
+
+
+def test_a_repository_lives_its_life_on_the_command_line(say: Say, tmp_path: Path) -> None:
+    source = folder(tmp_path / "here/source", FILES)
+    made = ok(say("init", "repo", "--json"))
+    assert made["encrypted"]
+    at = ("--repository", "repo")
+    first = ok(say("full", *at, "--source", "source", "--json"))
+    assert (first["objects"], first["complete"], first["kind"]) == (3, True, "full")
+    (source / "a.txt").write_bytes(b"changed")
+    second = ok(say("incremental", *at, "--source", "source", "--json"))
+    assert second["parent"] == first["id"]
+    assert second["statistics"]["changed"] == 1
+    assert ok(say("metadata", *at, "--source", "source", "--json"))["kind"] == "metadata"
+    assert ok(say("list", *at, "--json", secret=made["recovery_key"]))["total"] == 3
+    shown = ok(say("show", *at, "--snapshot", second["id"], "--prefix", "b/", "--json"))
+    assert [one["key"] for one in shown["objects_shown"]] == ["b/c.txt", "b/d.bin"]
+    assert ok(say("diff", *at, first["id"], second["id"], "--json"))["changes"] == [
+        {"change": "changed", "source": str(source), "key": "a.txt"}
+    ]
+    assert ok(say("verify", *at, "--read-data", "--json"))["faults"] == []
+    ok(say("verify", *at, "--sample", "5%"))
+    said = ok(say("restore", "full", *at, "--snapshot", first["id"], "--to", "back", "--dry-run", "--json"))
+    assert sorted(said["actions"]["create"]) == sorted(FILES)
+    assert not (tmp_path / "here/back/a.txt").exists()
+    ok(say("restore", "full", *at, "--as-of", first["time"], "--to", "back"))
+    assert held(tmp_path / "here/back") == FILES
+    refused(say("restore", "data", *at, "--snapshot", second["id"], "--to", "back"), 5, "a.txt", "--overwrite")
+    ok(say("restore", "data", *at, "--snapshot", second["id"], "--to", "back", "--overwrite"))
+    assert held(tmp_path / "here/back") == FILES | {"a.txt": b"changed"}
+    refused(say("restore", "metadata", *at, "--to", "back"), 5, "no place for metadata")
+    assert ok(say("export", *at, "--snapshot", second["id"], "--to", "all.tar.gz", "--json"))["objects"] == 3
+    refused(say("export", *at, "--to", "all.tar.gz"), 2, "exists")
+    assert ok(say("drill", *at, "--snapshot", second["id"], "--json"))["passed"]
+    ok(say("init", "second", secret="another passphrase"))
+    copied = ok(say("copy", *at, "--to", "second", "--json", TOLLHOUSE_BACKUP_COPY_PASSPHRASE="another passphrase"))
+    assert copied["total"] == 3
+    pruned = ok(say("prune", *at, "--keep-yearly", "1", "--json"))
+    assert pruned["forgotten"] == [first["id"]]
+    assert "snapshot" in ok(say("list", *at))
+
+
+def test_what_is_wrong_is_one_sentence_and_an_exit_code_of_its_own(say: Say, tmp_path: Path) -> None:
+    folder(tmp_path / "here/source", FILES)
+    refused(say("list", "--repository", "nowhere"), 2, "There is no directory nowhere")
+    refused(say("list", "--repository", "source"), 4, "tollhouse backup init")
+    refused(say("init", "source"), 5, "empty")
+    refused(say("init", "repo", secret=""), 2, "TOLLHOUSE_BACKUP_PASSPHRASE")
+    refused(say("init", "repo", secret="short"), 2, "8 characters")
+    ok(say("init", "repo"))
+    at = ("--repository", "repo")
+    refused(say("list", *at, secret="wrong passphrase"), 3, "Neither")
+    refused(say("list", *at, secret=""), 3, "encrypted")
+    refused(say("verify", *at, "--sample", "much"), 2, "5%")
+    refused(say("verify", *at, "--sample", "0%"), 2, "5%")
+    refused(say("prune", *at), 2, "Say what to keep")
+    refused(say("prune", *at, "--keep-within", "soon"), 2, "12h")
+    refused(say("full", *at, "--source", "ftp://x"), 2, "no address")
+    refused(say("full", *at, "--source", "missing"), 4, "There is no directory")
+    refused(say("restore", "full", *at, "--to", "back"), 4, "no snapshot")
+    refused(say("drill", *at, "--scenario", "flood"), 2, "bucket")
+    refused(say("full", *at), 2, "--source")
+
+
+def test_a_damaged_repository_ends_with_nine_and_an_unreadable_file_with_five(say: Say, tmp_path: Path) -> None:
+    source = folder(tmp_path / "here/source", FILES)
+    ok(say("init", "repo", "--plain"))
+    (source / "link").symlink_to("/etc/passwd")
+    refused(say("full", "--repository", "repo", "--source", "source"), 5, "not everything could be read")
+    for pack in (tmp_path / "here/repo/packs").rglob("*.pack"):
+        pack.write_bytes(pack.read_bytes()[:-1])
+    refused(say("verify", "--repository", "repo", "--read-data"), 9, "damaged")
+    for snapshot in (tmp_path / "here/repo/snapshots").iterdir():
+        snapshot.write_bytes(b"")
+    refused(say("list", "--repository", "repo"), 9, "damaged")
