@@ -378,13 +378,12 @@ def test_a_hostile_key_is_refused_and_the_rest_restored(repository: backup.Repos
 def test_a_target_that_writes_something_else_is_caught(repository: backup.Repository, home: Path) -> None:
     store = Watched(MemoryStore())
     snapshot = take(repository, home)
-    at = []
-    store.before = lambda number, verb, key: at.append(number) if (verb, key) == ("put", "b/d.bin") else None
-    backup.restore(repository, snapshot, BucketTarget(store, "memory://"))
-    for key in FILES:
-        Objects(store._backend).delete(key)
-    store.log.clear()
-    store.fault = (at[0], "cut")
+
+    def cut(number: int, verb: str, key: str) -> None:
+        if (verb, key) == ("put", "b/d.bin"):
+            store.fault = (number, "cut")
+
+    store.before = cut
     done = backup.restore(repository, snapshot, BucketTarget(store, "memory://"))
     assert [error["key"] for error in done.errors] == ["b/d.bin"]
 

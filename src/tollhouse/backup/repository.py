@@ -8,6 +8,7 @@ import hashlib
 import json
 import random
 import secrets
+import threading
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
@@ -44,13 +45,14 @@ class Doomed:
 
 
 class Repository:
-    """An opened repository. Not for several threads at once, but for what a `Packer` does."""
+    """An opened repository. Not for several threads at once, but for what a `Packer` does and for reading blobs."""
 
     def __init__(self, objects: Objects, codec: Codec, config: dict[str, Any]) -> None:
         self.objects, self.codec, self.config = objects, codec, config
         self._index: Index | None = None
         self._least: dict[str, int] = {}  # how long each pack of the index has to be
         self._looked_into_packs = False
+        self._reading = threading.RLock()
         self._packs: OrderedDict[str, bytes] = OrderedDict()
 
     @property
@@ -169,8 +171,10 @@ class Repository:
 
     def blob(self, id: str) -> bytes:
         """A blob's content, checked; raises Damaged where it is missing or not what its id says."""
-        place = self.place(id)
-        return self.codec.blob(place.kind, id, self._record(place))
+        with self._reading:
+            place = self.place(id)
+            record = self._record(place)
+        return self.codec.blob(place.kind, id, record)
 
     def pack_sizes(self) -> dict[str, int]:
         """The packs that are there, and how many bytes each has."""

@@ -7,6 +7,7 @@ against the snapshot after.
 import hashlib
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -19,6 +20,7 @@ from tollhouse.kit.errors import BadInput, Damaged, NotFound, TollhouseError
 Part = Literal["full", "metadata", "data"]
 Action = Literal["create", "overwrite", "identical", "keep"]
 IN_MEMORY = 8 << 20
+AT_A_TIME = 256
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,13 @@ class Restored:
     actions: dict[Action, list[str]] = field(default_factory=lambda: {"create": [], "overwrite": [], "identical": [], "keep": []})
     bytes: int = 0
     errors: list[dict[str, str]] = field(default_factory=list)
+
+    def add(self, other: "Restored") -> None:
+        """What was done of one object more."""
+        for action, keys in other.actions.items():
+            self.actions[action] += keys
+        self.bytes += other.bytes
+        self.errors += other.errors
 
     @property
     def written(self) -> int:
@@ -76,12 +85,20 @@ def restore(
             (index[entry.chunks[0]].pack, index[entry.chunks[0]].offset) if entry.chunks and entry.chunks[0] in index else ("", 0)
         )
     )
-    for at, entry in enumerate(entries):
+
+    def alone(entry: Entry) -> Restored:
+        own = Restored()
         try:
-            _one(repository, entry, target, part, overwrite, dry_run, done)
+            _one(repository, entry, target, part, overwrite, dry_run, own)
         except (TollhouseError, OSError) as error:
-            done.errors.append({"key": entry.key, "reason": getattr(error, "detail", None) or str(error)})
-        report(at + 1, len(entries), done.bytes)
+            own.errors.append({"key": entry.key, "reason": getattr(error, "detail", None) or str(error)})
+        return own
+
+    with ThreadPoolExecutor(target.writers, "tollhouse-restore") as pool:
+        for first in range(0, len(entries), AT_A_TIME):
+            for at, own in enumerate(pool.map(alone, entries[first : first + AT_A_TIME]), first + 1):
+                done.add(own)
+                report(at, len(entries), done.bytes)
     if not dry_run:
         done.errors += [{"key": "", "reason": reason} for reason in target.finish()]
         _compare_staged(entries, target, done)

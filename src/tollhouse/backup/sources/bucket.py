@@ -46,6 +46,8 @@ class BucketSource(Source):
 class BucketTarget(Target):
     """Somewhere below an address."""
 
+    writers = 4
+
     def __init__(self, objects: Objects, address: str) -> None:
         self._objects, self.address = objects, address
 

@@ -66,6 +66,8 @@ class DirectorySource(Source):
 class DirectoryTarget(Target):
     """A directory, made if missing."""
 
+    writers = 4
+
     def __init__(self, path: Path) -> None:
         self._root = path.absolute()
         self.address = str(self._root)

@@ -82,6 +82,8 @@ class Target(ABC):
     """Somewhere to restore to."""
 
     address: str
+    # How many objects may be written at a time.
+    writers = 1
     # Whether what is written is there only after `finish`.
     staged = False
 
