@@ -102,7 +102,7 @@ class World:
                 assert self.api.post(f"/api/jobs/{job['id']}/cancel").status_code == 200
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # Playwright keeps an event loop running in this thread; other tests want none
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """The world, made once."""
     with opened(Settings(data=tmp_path_factory.mktemp("world"))) as tollhouse, served(tollhouse) as url:
@@ -153,7 +153,7 @@ def _jobs(world: World) -> None:
         world.report(world.claim(), 20 + 30 * at, f"page {at + 1} of 4")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     """The browser."""
     assert CHROMIUM is not None, "no Chromium is installed; run `make browser`"

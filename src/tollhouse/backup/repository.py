@@ -163,7 +163,8 @@ class Repository:
             place = index.get(id)
             return place is not None and place.pack not in avoided
 
-        return Packer(self.codec, known, self.put_pack, transfers, int(self.config.get("pack_bytes", PACK_BYTES)))
+        at_once = transfers if self.objects.signs else min(transfers, 2)  # a disk takes no more in at a time, and memory is kept
+        return Packer(self.codec, known, self.put_pack, at_once, int(self.config.get("pack_bytes", PACK_BYTES)))
 
     def put_pack(self, name: str, content: bytes) -> None:
         """Store a pack under its name."""

@@ -21,7 +21,7 @@ from tollhouse.backup.snapshot import Snapshot
 from tollhouse.backup.sources import Source, Target
 from tollhouse.backup.transfer import copy
 from tollhouse.backup.verify import verify
-from tollhouse.kit.errors import Damaged, TollhouseError
+from tollhouse.kit.errors import Damaged, NotFound, TollhouseError, Unprocessable
 from tollhouse.store.objects import Objects
 from tollhouse.store.records import Records
 
@@ -46,7 +46,12 @@ class Runner:
 
     def open(self, place: BackupPlace) -> Repository:
         """A known repository, opened with its own passphrase."""
-        phrase = Path(place.passphrase_file).read_text().strip() if place.passphrase_file else self.passphrase
+        if "://" not in place.address and not is_directory(place.address):
+            raise NotFound(f"There is no directory {place.address[:200]} on the server; make a repository with `tollhouse backup init`.")
+        try:
+            phrase = Path(place.passphrase_file).read_text().strip() if place.passphrase_file else self.passphrase
+        except (OSError, ValueError):
+            raise Unprocessable(f"passphrase_file: {place.passphrase_file[:200]} cannot be read on the server.") from None
         return open_repository(self.objects_at(place.address), phrase or None)
 
     def run(
@@ -209,3 +214,11 @@ class Runner:
                 told = any(entry.verb == "late" and entry.at >= due for entry in seen)
                 if now > due + allowed and not told:
                     journal.write(session, schedule.organization, now, "tollhouse", "late", "backup", schedule.name, due_at=due.isoformat())
+
+
+def is_directory(address: str) -> bool:
+    """Whether an address is a directory that is there."""
+    try:
+        return Path(address).is_dir()
+    except (OSError, ValueError):  # such as a name that is too long
+        return False

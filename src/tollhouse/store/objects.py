@@ -52,7 +52,10 @@ class Objects:
         if address == "memory://":
             return cls(MemoryStore())
         if address.startswith("s3://"):
-            return cls(_s3(address, s3 or S3Access()))
+            try:
+                return cls(_s3(address, s3 or S3Access()))
+            except (BaseError, ValueError) as error:
+                raise Unprocessable(f"{address[:200]!r} is no address of a bucket; write it like s3://bucket/prefix.") from error
         path = Path(address).absolute()
         path.mkdir(parents=True, exist_ok=True)
         return cls(LocalStore(path))

@@ -71,6 +71,7 @@ class DirectoryTarget(Target):
     def __init__(self, path: Path) -> None:
         self._root = path.absolute()
         self.address = str(self._root)
+        self._plain = {self._root}  # folders that were looked at and are no links
 
     def present(self, key: str) -> Written | None:
         path = self._path(key)
@@ -110,10 +111,12 @@ class DirectoryTarget(Target):
             raise Unprocessable(f"The key {key[:120]!r} cannot be a file below {self._root}; restore it to a bucket.")
         path = self._root.joinpath(*parts)
         for folder in path.parents:  # a link on the way would lead out of the target
-            if folder == self._root:
+            if folder in self._plain:
                 break
             if folder.is_symlink():
                 raise Unprocessable(f"{folder} is a link; nothing is restored through it.")
+            if folder.is_dir():
+                self._plain.add(folder)
         if path.is_symlink():
             raise Unprocessable(f"{path} is a link; nothing is restored through it.")
         return path

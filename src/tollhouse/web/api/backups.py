@@ -10,6 +10,7 @@ from starlette.responses import Response
 from tollhouse import backup
 from tollhouse.access import Caller
 from tollhouse.backup import BackupPlace, BackupRun, BackupSchedule, NewSchedule, Selection
+from tollhouse.backup.runner import is_directory
 from tollhouse.kit.errors import Conflict, Unprocessable
 from tollhouse.web.answer import Answer, body_of, schema_of
 from tollhouse.web.api.jobs import instant
@@ -178,7 +179,7 @@ def _known(parts: Parts, caller: Caller, repository: str) -> BackupPlace:
         for place in backup.list_places(session, caller.organization):
             if repository in (place.name, place.id, place.address):
                 return place
-        if "/" not in repository and not Path(repository).exists():
+        if "://" not in repository and not is_directory(repository):
             return backup.find_place(session, caller.organization, repository)
         address = repository if "://" in repository else str(Path(repository).absolute())
         return backup.add_place(session, caller.organization, parts.clock(), caller.name, address[-80:], address, "", "", False)
