@@ -81,7 +81,7 @@ def _serve(settings: Settings, with_tasks: bool) -> None:
     # uvicorn raises the signal again once it has drained; it shall end the block below and not the process.
     _on_signal(threading.Event())
     # The thread that writes events gives up the interpreter lock at each step into the store, and would wait 5 ms for it
-    # each time while requests are being read. Measured: twice the events a second with a tenth of that; a fiftieth made single events dearer.
+    # each time while requests are being read. Measured: twice the events a second with a tenth of that; less made single events dearer.
     sys.setswitchinterval(0.0005)
     # A batch's thousands of short-lived texts are no garbage to search for.
     gc.set_threshold(50_000, 20, 20)
