@@ -168,3 +168,18 @@ def test_three_two_one_says_what_is_missing(home: House, shop: Tenant, tmp_path:
         (later,) = backup.coverage(session, owner.id, now + timedelta(days=30))
     assert one.holds
     assert not later.holds
+
+
+def test_the_hourly_schedule_forgets_nothing_that_the_monthly_one_keeps(home: House, shop: Tenant, tmp_path: Path) -> None:
+    runner, records, start = home.tollhouse.parts.backups, home.tollhouse.records, datetime.now(UTC)
+    with records.transaction() as session:
+        owner = access.default_organization(session)
+        assert owner is not None
+        place = backup.add_place(session, owner.id, start, "test", "main", str(tmp_path / "repository"), "", "", False)
+        hourly = NewSchedule("hourly", "incremental", "tollhouse", place.id, "0 * * * *", {"within_days": 7})
+        monthly = NewSchedule("monthly", "full", "tollhouse", place.id, "0 4 1 * *", {"monthly": 84})
+        made, _ = (backup.add_schedule(session, owner.id, start, "test", new) for new in (hourly, monthly))
+    for days in (0, 40, 80):
+        runner.clock = lambda days=days: start + timedelta(days=days)  # type: ignore[misc]
+        runner.run(owner.id, "test", "incremental", "tollhouse", place, made)
+    assert len(runner.open(place).snapshots()) == 3

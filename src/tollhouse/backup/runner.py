@@ -15,6 +15,7 @@ from tollhouse.backup.history import BackupRun, begin_run, last_completed, usual
 from tollhouse.backup.places import BackupPlace
 from tollhouse.backup.prune import prune
 from tollhouse.backup.repository import Repository, open_repository
+from tollhouse.backup.retention import Keep
 from tollhouse.backup.run import Order, take
 from tollhouse.backup.schedules import BackupSchedule, claim_due, following, interval, keep_of, list_schedules
 from tollhouse.backup.snapshot import Snapshot
@@ -30,6 +31,7 @@ MUCH = 50  # per cent of the objects changed at once: encrypting them all looks 
 MUCH_OF = 20  # objects there have to be at least, before a share means anything
 ODD = 5  # times the usual growth
 ODD_BYTES = 64 << 20
+TAKING = ("full", "incremental", "metadata")
 LATE = 2  # intervals without a completed run
 
 
@@ -120,11 +122,20 @@ class Runner:
         if second is not None and values["status"] == "completed":
             copied = copy(repository, self.open(second), repository.snapshots(), lambda *_: None)
             values["detail"] = values.get("detail", {}) | {"copied": [one.id for one in copied], "copied_to": second.name}
-        keep = keep_of(schedule.keep) if schedule is not None else None
+        keep = self._keep_in(place) if schedule is not None and schedule.keep else None
         if keep is not None:
             pruned = prune(repository, keep, self.clock())
             values["detail"] = values.get("detail", {}) | {"forgotten": len(pruned.forgotten), "freed_bytes": pruned.freed_bytes}
         return values
+
+    def _keep_in(self, place: BackupPlace) -> Keep | None:
+        """What every schedule of a repository keeps, together: the hourly one must not forget what the monthly one keeps for years."""
+        with self.records.reading() as session:
+            mine = [one for one in list_schedules(session, place.organization) if one.repository == place.id and one.kind in TAKING]
+        keeps = [keep for one in mine if (keep := keep_of(one.keep)) is not None]
+        if not keeps or len(keeps) < len(mine):  # one that says nothing keeps everything
+            return None
+        return Keep(*(max(getattr(keep, name) for keep in keeps) for name in ("hourly", "daily", "weekly", "monthly", "yearly", "within")))
 
     def _take(self, repository: Repository, kind: str, source: str, actor: str) -> dict[str, Any]:
         snapshot = take(repository, [self.source_at(source)], self.clock(), Order(kind, actor))  # type: ignore[arg-type]  # one of the three
