@@ -4,6 +4,8 @@ An address is a directory, `s3://bucket/prefix`, or `memory://`. Keys are relati
 that would leave the store is refused here, before any backend sees it.
 """
 
+import errno
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -88,6 +90,17 @@ class Objects:
             obstore.put(self._backend, _checked(key), content, attributes=attributes, max_concurrency=2)
         except BaseError as error:
             raise _translated(error, key) from error
+
+    def sync(self, key: str) -> None:
+        """Bring an object in a directory to the disk, with the folders that lead to it; a bucket did so before it answered.
+
+        One that is not there is left to whoever reads it.
+        """
+        root = self._backend.prefix if isinstance(self._backend, LocalStore) else None
+        if root is not None:
+            path = Path(root, _checked(key))
+            for place in (path, *path.parents[: len(path.relative_to(root).parts)]):
+                _sync(place)
 
     def get(self, key: str) -> bytes:
         """The whole content."""
@@ -175,6 +188,20 @@ class Objects:
         if isinstance(self._backend, LocalStore):
             return None
         return dict(metadata) | {"Content-Type": content_type} | ({"Content-Disposition": disposition} if disposition else {})
+
+
+def _sync(path: Path) -> None:
+    try:
+        opened = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return
+    try:
+        os.fsync(opened)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network drives cannot do it for folders
+            raise Unavailable(f"{path.name} could not be brought to the disk: {error.strerror}.") from None
+    finally:
+        os.close(opened)
 
 
 def _info(meta: Any) -> ObjectInfo:
