@@ -1,17 +1,18 @@
-"""The master key of a repository, wrapped by a passphrase and by a recovery key that is kept offline."""
+"""The master key of a repository, wrapped by a passphrase (stretched by scrypt, RFC 7914) and by a recovery key that is kept offline."""
 
 import base64
 import hashlib
 import os
 import secrets
 from dataclasses import dataclass
-from typing import Any
-
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from typing import TYPE_CHECKING, Any
 
 from tollhouse.kit.errors import BadInput, Damaged
 
+if TYPE_CHECKING:
+    from tollhouse.backup.cipher import Cipher
+
+ABOUT = b"tollhouse master key"
 N, R, P = 1 << 16, 8, 1
 SHORTEST = 8
 NAMES = ("passphrase", "recovery")
@@ -37,7 +38,7 @@ def make(passphrase: str) -> NewKeys:
 def wrap(master: bytes, secret: str) -> dict[str, Any]:
     """The master key under a secret."""
     salt, nonce = os.urandom(32), os.urandom(12)
-    sealed = AESGCM(_stretched(secret, salt, N, R, P)).encrypt(nonce, master, b"tollhouse master key")
+    sealed = _cipher(secret, salt).seal(nonce, master, ABOUT)
     return {"kdf": "scrypt", "n": N, "r": R, "p": P, "salt": salt.hex(), "nonce": nonce.hex(), "key": sealed.hex()}
 
 
@@ -46,10 +47,8 @@ def unwrap(wrapped: dict[str, Any], secret: str) -> bytes | None:
     try:
         if (wrapped["kdf"], wrapped["n"], wrapped["r"], wrapped["p"]) != ("scrypt", N, R, P):
             raise Damaged("A key file asks for another way to stretch the passphrase than version 1 has.")
-        key = _stretched(secret, bytes.fromhex(wrapped["salt"]), N, R, P)
-        return AESGCM(key).decrypt(bytes.fromhex(wrapped["nonce"]), bytes.fromhex(wrapped["key"]), b"tollhouse master key")
-    except InvalidTag:
-        return None
+        cipher = _cipher(secret, bytes.fromhex(wrapped["salt"]))
+        return cipher.unseal(bytes.fromhex(wrapped["nonce"]), bytes.fromhex(wrapped["key"]), ABOUT)
     except (KeyError, TypeError, ValueError):
         raise Damaged("A key file is damaged.") from None
 
@@ -60,5 +59,7 @@ def recovery_text(key: bytes) -> str:
     return "-".join(text[at : at + 4] for at in range(0, len(text), 4))
 
 
-def _stretched(secret: str, salt: bytes, n: int, r: int, p: int) -> bytes:
-    return hashlib.scrypt(secret.strip().encode(), salt=salt, n=n, r=r, p=p, maxmem=256 << 20, dklen=32)
+def _cipher(secret: str, salt: bytes) -> "Cipher":
+    from tollhouse.backup.cipher import Cipher  # noqa: PLC0415  # it says why
+
+    return Cipher(hashlib.scrypt(secret.strip().encode(), salt=salt, n=N, r=R, p=P, maxmem=256 << 20, dklen=32))

@@ -5,6 +5,8 @@ judged by their content, lie in the object store, and belong to a job or are swe
 events, once.
 """
 
+from typing import IO
+
 from tollhouse.jobs.content import FileLimits, Inspected, inspect, plain_type, safe_name, sniff
 from tollhouse.jobs.courier import Courier
 from tollhouse.jobs.file import JobFile, StoredFile, attach, file, files_of
@@ -26,9 +28,16 @@ from tollhouse.jobs.lifecycle import (
     waiting,
 )
 from tollhouse.jobs.throughput import Throughput, throughput
-from tollhouse.jobs.thumbnail import draw
-from tollhouse.jobs.upload import Upload, abandoned, forget, is_open, reserve, take, upload
+from tollhouse.jobs.upload import Upload, abandoned, forget, is_open, reserve, take, upload, use
 from tollhouse.jobs.usage import UsageReport, confirm, unsent
+
+
+def draw(file: IO[bytes], content_type: str) -> bytes | None:
+    """A small picture of a file, as `thumbnail.draw` says."""
+    from tollhouse.jobs import thumbnail  # noqa: PLC0415  # Pillow and PDFium are six megabytes of an idle server
+
+    return thumbnail.draw(file, content_type)
+
 
 __all__ = [
     "STATUSES",
@@ -78,5 +87,6 @@ __all__ = [
     "throughput",
     "unsent",
     "upload",
+    "use",
     "waiting",
 ]

@@ -1,7 +1,7 @@
 """Where messages leave for the world outside, through Apprise, which knows some hundred and thirty services.
 
-The one place in Tollhouse that loads a module late: Apprise and its services take 18 MB of a server that idles below 200 MB,
-and most servers send an alert a week (see docs/decisions/0013). So it comes with the first message.
+Loaded late, with the first message: Apprise and its services take 18 MB of a server that idles below 200 MB, and most servers
+send an alert a week (see docs/decisions/0013).
 """
 
 import importlib
