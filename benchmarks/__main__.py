@@ -33,7 +33,7 @@ def main() -> None:
 
 def _run(directory: Path, chosen: set[str], sizes: list[int], quick: bool, large: bool) -> None:
     if chosen & {"ingest", "memory"}:
-        ran = ingest.run(directory / "server", sizes[-1], 5.0 if quick else 15.0)
+        ran = ingest.run(directory / "server", sizes[-1], 5.0 if quick else 70.0)
         if "ingest" in chosen:
             ingest.speed(ran, directory).show()
         if "memory" in chosen:

@@ -20,7 +20,7 @@ from tollhouse.kit import times
 
 
 class Orders(msgspec.Struct):
-    """What to send. `run` keeps the ids of one run apart from another's."""
+    """What to send. `run` keeps the ids of one run apart from another's; `live` events happen now, others fill thirty days."""
 
     key: str
     run: int
@@ -28,6 +28,7 @@ class Orders(msgspec.Struct):
     batch: int
     events: int
     most_seconds: float
+    live: bool = False
 
 
 class Seen(msgspec.Struct):
@@ -70,7 +71,8 @@ class Load:
         if enough or self.failed > 10 or time.perf_counter() - self.began > self.orders.most_seconds:
             return None
         share = min(1.0, self.sent * self.orders.batch / self.orders.events)
-        second = times.rfc3339(workload.START + int(share * workload.DAYS * times.DAY))[:19].encode()
+        happened = time.time_ns() // 1000 if self.orders.live else workload.START + int(share * workload.DAYS * times.DAY)
+        second = times.rfc3339(happened)[:19].encode()
         body = self.bodies[self.sent % len(self.bodies)]
         body = body.replace(workload.REQUEST, b"%04x%012x" % (self.orders.run, self.sent)).replace(workload.SECOND, second)
         self.sent += 1

@@ -56,11 +56,18 @@ class Server:
             self._key = str(key.json()["secret"])
             for type in TYPES:
                 meter = {"slug": type.replace(".", "_"), "event_type": type, "value_property": "$.quantity"}
-                operator.post("/api/meters", json=meter).raise_for_status()
+                answer = operator.post("/api/meters", json=meter)
+                if answer.status_code != httpx.codes.CONFLICT:  # it is there already
+                    answer.raise_for_status()
 
-    def load(self, run: int, connections: int, batch: int, events: int, most_seconds: float) -> Seen:
+    def aggregate(self) -> None:
+        """Bring the rollups up to date."""
+        with httpx.Client(base_url=self.url, headers={"authorization": f"Bearer {self._token}"}, timeout=300) as operator:
+            operator.post("/api/usage/aggregate").raise_for_status()
+
+    def load(self, run: int, connections: int, batch: int, events: int, most_seconds: float, live: bool = False) -> Seen:
         """Send events from a process of its own; returns what that one saw."""
-        orders = Orders(self._key, run, connections, batch, events, most_seconds)
+        orders = Orders(self._key, run, connections, batch, events, most_seconds, live)
         command = [sys.executable, "-m", "benchmarks.load", self.url]
         ended = subprocess.run(command, input=msgspec.json.encode(orders), stdout=subprocess.PIPE, check=True, timeout=most_seconds + 120)
         seen = msgspec.json.decode(ended.stdout, type=Seen)
