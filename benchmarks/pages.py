@@ -12,7 +12,7 @@ from sqlalchemy import insert
 from benchmarks.report import Figure, Section, console, millions
 from tollhouse import access
 from tollhouse.app import Tollhouse, opened
-from tollhouse.cli.connection import served
+from tollhouse.cli.embedded import served
 from tollhouse.events import parse
 from tollhouse.jobs import Job
 from tollhouse.kit import ids, times

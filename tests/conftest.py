@@ -17,7 +17,7 @@ import pytest
 
 from tests.scenarios.serving import House, Server, Tenant, founded, running
 from tollhouse.app import opened
-from tollhouse.cli.connection import served
+from tollhouse.cli.embedded import served
 from tollhouse.settings import Settings
 from tollhouse.store.events import DuckDBEvents, EventStore, PostgresEvents
 from tollhouse.store.records import Records

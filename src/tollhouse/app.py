@@ -4,14 +4,11 @@ The only module that reads `Settings`; each part receives its own small slice.
 """
 
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-
-import structlog
 
 from tollhouse import access, alerts, backup, billing, jobs, metering
 from tollhouse.alerts import DeliveryTerms
@@ -239,19 +236,3 @@ def _discounts(settings: Settings) -> DiscountTable:
         (settings.billing_discount_tier_3_threshold, settings.billing_discount_tier_3_percent),
     )
     return DiscountTable(tuple(DiscountTier(threshold, percent) for threshold, percent in given))
-
-
-def log_to_stderr(json_lines: bool) -> None:
-    """Write the log to standard error: JSON for machines, or text for a terminal."""
-    plain = structlog.dev.plain_traceback  # the rich one would print local variables, and keys among them
-    console = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)
-    renderer = structlog.processors.JSONRenderer() if json_lines else console
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *([structlog.processors.format_exc_info] if json_lines else []),
-            renderer,
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )

@@ -21,7 +21,7 @@ from tollhouse import access, journal
 from tollhouse.access import Attempt, User
 from tollhouse.access.user import FailedSignIn, TooManyAttempts
 from tollhouse.app import opened
-from tollhouse.cli.connection import served
+from tollhouse.cli.embedded import served
 from tollhouse.kit.errors import Conflict, LinkExpired, Unauthenticated, Unprocessable
 from tollhouse.settings import Settings
 from tollhouse.store.records import Records

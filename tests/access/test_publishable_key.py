@@ -6,7 +6,7 @@ import pytest
 
 from tests.scenarios.serving import House, Tenant, client, founded
 from tollhouse.app import opened
-from tollhouse.cli.connection import served
+from tollhouse.cli.embedded import served
 from tollhouse.settings import Settings
 
 HOME = "https://manga.example"

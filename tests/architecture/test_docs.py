@@ -9,6 +9,7 @@ import typer
 from typer.main import get_command
 
 from tollhouse.cli.main import app
+from tollhouse.cli.stand_in import StandIn
 from tollhouse.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -29,6 +30,8 @@ def commands() -> list[str]:
     waiting = [("", get_command(app))]
     while waiting:
         name, command = waiting.pop()
+        if isinstance(command, StandIn):
+            command = command.command()
         if isinstance(command, typer.core.TyperGroup):
             waiting += [(f"{name} {verb}".strip(), one) for verb, one in command.commands.items()]
         else:

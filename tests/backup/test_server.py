@@ -13,7 +13,7 @@ from tollhouse import access, backup, journal
 from tollhouse.app import opened
 from tollhouse.backup import NewSchedule
 from tollhouse.backup.sources.directory import DirectoryTarget
-from tollhouse.cli.connection import served
+from tollhouse.cli.embedded import served
 from tollhouse.kit.paging import Page
 from tollhouse.settings import Settings
 from tollhouse.store.objects import Objects

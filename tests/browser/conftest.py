@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from tests.browser.drawing import page_of_manga
 from tollhouse import access
 from tollhouse.app import Tollhouse, opened
-from tollhouse.cli.connection import served
+from tollhouse.cli.embedded import served
 from tollhouse.settings import Settings
 
 ARGUMENTS = (

@@ -12,7 +12,7 @@ import pytest
 
 from tests.client.networks import Network
 from tollhouse.app import opened
-from tollhouse.cli.connection import served
+from tollhouse.cli.embedded import served
 from tollhouse.settings import Settings
 from tollhouse_client import Client, Worker
 

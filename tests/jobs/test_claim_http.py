@@ -20,7 +20,7 @@ from tests.jobs.material import picture
 from tests.scenarios.serving import House, Tenant, client, founded, wait_until
 from tollhouse import jobs
 from tollhouse.app import opened
-from tollhouse.cli.connection import served
+from tollhouse.cli.embedded import served
 from tollhouse.jobs import NewJob
 from tollhouse.settings import Settings
 from tollhouse.web.api import work

@@ -12,7 +12,7 @@ from tests.jobs.customer import exact, kept, litter, named, refused
 from tests.jobs.material import picture
 from tests.scenarios.serving import House, Tenant, client, founded
 from tollhouse.app import opened
-from tollhouse.cli.connection import served
+from tollhouse.cli.embedded import served
 from tollhouse.settings import Settings
 
 PAGE = picture()

@@ -21,7 +21,7 @@ from tests.jobs.floor import Clock
 from tests.jobs.material import archive, comic, document, picture
 from tests.scenarios.serving import House, Tenant, founded, running, wait_until
 from tollhouse.app import opened
-from tollhouse.cli.connection import served
+from tollhouse.cli.embedded import served
 from tollhouse.jobs import FileLimits, JobFile, Upload
 from tollhouse.kit.errors import StorageFull, Unavailable
 from tollhouse.settings import Settings

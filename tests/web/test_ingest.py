@@ -19,7 +19,7 @@ import zstandard
 
 from tests.scenarios.serving import House, Tenant, client, founded, wait_until
 from tollhouse.app import Tollhouse, opened
-from tollhouse.cli.connection import served
+from tollhouse.cli.embedded import served
 from tollhouse.settings import Settings
 from tollhouse.store.events import DuckDBEvents
 

@@ -4,6 +4,7 @@ Passwords are kept as Argon2id hashes (RFC 9106, by argon2-cffi with its default
 address that was tried and for where they came from; past a few, each further one has to wait longer.
 """
 
+import functools
 import threading
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -26,7 +27,6 @@ LONGEST_WAIT = timedelta(minutes=15)
 REMEMBERED = timedelta(hours=1)
 _hasher = argon2.PasswordHasher()
 _hashing = threading.Semaphore(2)  # each hash takes 64 MiB; more at once would be an attack on our memory
-_NOBODY = _hasher.hash("nobody has this password")
 
 
 class User(Record):
@@ -111,7 +111,7 @@ class TooManyAttempts(Busy):
 def authenticate(session: Session, attempt: Attempt) -> User:
     """The user with that address and password; raises Unauthenticated, after the same time whether the address is known or not."""
     user = session.scalar(sa.select(User).where(User.email == _address(attempt.email)))
-    if not _matches(user.password if user else _NOBODY, attempt.password) or user is None:
+    if not _matches(user.password if user else _nobody(), attempt.password) or user is None:
         raise Unauthenticated("The address or the password is wrong.")
     return user
 
@@ -140,6 +140,11 @@ def list_users(session: Session, organization: str) -> list[User]:
 
 def _address(email: str) -> str:
     return email.strip().lower()
+
+
+@functools.cache  # not when this is imported: it takes as long as a hash is meant to take
+def _nobody() -> str:
+    return _hash("nobody has this password")
 
 
 def _hash(password: str) -> str:

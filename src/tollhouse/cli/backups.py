@@ -1,58 +1,17 @@
-"""`tollhouse restore`, `tollhouse backup-repositories` and `tollhouse backup-schedules`: the server's own backups."""
+"""`tollhouse backup-repositories` and `tollhouse backup-schedules`: the server's own backups."""
 
 import json
-import os
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tollhouse import backup
-from tollhouse.app import s3_access
-from tollhouse.backup.sources.directory import DirectoryTarget
 from tollhouse.cli.connection import connected
-from tollhouse.cli.output import AsJson, InOrganization, console, show
-from tollhouse.kit.errors import Conflict, Damaged, Unprocessable
-from tollhouse.settings import load
-from tollhouse.store.lock import DirectoryLock
-from tollhouse.store.objects import Objects
+from tollhouse.cli.output import AsJson, InOrganization, show
+from tollhouse.kit.errors import Conflict, Unprocessable
 
 repositories = typer.Typer(name="backup-repositories", help="Repositories that the server knows by name.", no_args_is_help=True)
 schedules = typer.Typer(name="backup-schedules", help="When backups, drills and verifications run by themselves.", no_args_is_help=True)
-
-
-def restore(
-    repository: Annotated[str, typer.Option("--repository", help="Directory or s3://bucket/prefix of the repository.")],
-    data: Annotated[Path | None, typer.Option("--data", help="Directory of the embedded stores; has to hold nothing of Tollhouse.")] = None,
-    snapshot: Annotated[str, typer.Option(help="A snapshot's id, or latest.")] = "latest",
-    as_json: AsJson = False,
-) -> None:
-    """Bring Tollhouse itself back, on a machine where it is not running."""
-    settings = load(os.environ, {"data": data})
-    place = settings.data.absolute()
-    place.mkdir(parents=True, exist_ok=True, mode=0o700)
-    opened = backup.open_repository(Objects.at(repository, s3_access(settings)), settings.backup_passphrase or None)
-    chosen = opened.snapshot(snapshot)
-    if [one.kind for one in chosen.collections] != ["tollhouse"]:
-        raise Unprocessable(f"The snapshot {chosen.id} is not one of Tollhouse itself; use `tollhouse backup restore full`.")
-    lock = DirectoryLock(place)
-    try:
-        staged = Path(tempfile.mkdtemp(prefix="restore-", dir=place))
-        try:
-            done = backup.restore(opened, chosen, DirectoryTarget(staged))
-            if done.errors:
-                raise Damaged(f"{len(done.errors)} files could not be restored: {done.errors[0]['key']}: {done.errors[0]['reason']}")
-            back = backup.bring_back(staged, place, settings.duckdb_memory)
-        finally:
-            shutil.rmtree(staged, ignore_errors=True)
-    finally:
-        lock.release()
-    answer = {"snapshot": chosen.id, "time": back.time, "events": back.events, "objects": back.objects, "data": str(place)}
-    show(answer, as_json, ("snapshot", "as of", "events", "objects"), [(chosen.id, back.time[:19], back.events, back.objects)])
-    if not as_json:
-        console().print(f"Tollhouse is back in {place}; start it with `tollhouse up --data {place}`.", soft_wrap=True)
 
 
 @repositories.command("list")

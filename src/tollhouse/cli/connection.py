@@ -6,16 +6,12 @@ long as the command takes, so that there is one way in and no twin of it.
 """
 
 import os
-import socket
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import httpx
-import uvicorn
 
-from tollhouse.app import Tollhouse, opened
 from tollhouse.kit.errors import Fault, TollhouseError, Unavailable
 from tollhouse.settings import load
 from tollhouse.store.lock import read_holder
@@ -88,11 +84,9 @@ def connected(organization: str | None = None) -> Iterator[Connection]:
         with _client(holder["url"], holder["token"], organization) as client:
             yield Connection(client)
         return
-    with (
-        opened(settings) as tollhouse,
-        served(tollhouse) as url,
-        _client(url, tollhouse.parts.guard.operator_token, organization) as client,
-    ):
+    from tollhouse.cli.embedded import opened_and_served  # noqa: PLC0415  # takes a second, and most commands find a server
+
+    with opened_and_served(settings) as (url, operator), _client(url, operator, organization) as client:
         yield Connection(client)
 
 
@@ -101,19 +95,3 @@ def _client(url: str, key: str | None, organization: str | None) -> httpx.Client
     if organization:
         headers["x-organization"] = organization
     return httpx.Client(base_url=url, headers=headers, timeout=600.0, trust_env=False)
-
-
-@contextmanager
-def served(tollhouse: Tollhouse) -> Iterator[str]:
-    """Serve an opened Tollhouse from a thread, on a free port of the loopback address."""
-    listening = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(tollhouse.application, log_config=None, lifespan="off", access_log=False))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="tollhouse-web", daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-    finally:
-        tollhouse.parts.bell.close()
-        server.should_exit = True
-        thread.join()
-        listening.close()

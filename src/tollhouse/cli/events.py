@@ -1,29 +1,19 @@
 """`tollhouse events`: sent, listed, imported, exported, deleted."""
 
 import json
-import sys
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tollhouse.cli import backfill
 from tollhouse.cli.connection import connected
-from tollhouse.cli.output import AsJson, InOrganization, print_json, progress, show
-from tollhouse.kit import ids, times
-from tollhouse.kit.errors import BadInput
+from tollhouse.cli.output import AsJson, InOrganization, show
+from tollhouse.cli.stand_in import Place, group_of
+from tollhouse.kit import ids
 
-app = typer.Typer(name="events", help="Usage events.", no_args_is_help=True)
-
-
-class Format(StrEnum):
-    """What a file of events may be."""
-
-    csv = "csv"
-    ndjson = "ndjson"
-    parquet = "parquet"
+IMPORT = Place("importing", "import_file", "Import a file's rows as events. Run it again to resume; what is stored is not stored twice.")
+app = typer.Typer(name="events", cls=group_of({"import": IMPORT}), help="Usage events.", no_args_is_help=True)
 
 
 @app.command()
@@ -63,55 +53,6 @@ def list_events(
         answer = server.call("GET", "/api/events", params={name: value for name, value in given.items() if value is not None})
     rows = [(one["time"], one["type"], one["subject"], one["id"], str(one["data"])[:60]) for one in answer["events"]]
     show(answer, as_json, ("time", "type", "subject", "id", "data"), rows)
-
-
-@app.command("import")
-def import_file(
-    file: Path,
-    format: Annotated[Format, typer.Option(help="What the file is.")] = Format.ndjson,
-    type: Annotated[str | None, typer.Option(help="The events' type; left out, each NDJSON line is an event already.")] = None,
-    subject: Annotated[str | None, typer.Option(help="Column of the customer.")] = None,
-    time: Annotated[str | None, typer.Option(help="Column of the time.")] = None,
-    data: Annotated[str, typer.Option(help="Columns of the data, separated by commas; all others if left out.")] = "",
-    id: Annotated[str | None, typer.Option(help="Template of the id, such as {order}-{line}; else file name and row number.")] = None,
-    source: Annotated[str, typer.Option(help="The events' source; the file's name if left out.")] = "",
-    time_zone: Annotated[str, typer.Option(help="Zone of times that name none.")] = "UTC",
-    missing: Annotated[list[str] | None, typer.Option(help="A text that stands for no value, besides an empty one.")] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first bad row.")] = False,
-    as_json: AsJson = False,
-    organization: InOrganization = None,
-) -> None:
-    """Import a file's rows as events. Run it again to resume; what is stored is not stored twice."""
-    if not file.is_file():
-        raise BadInput(f"{file}: there is no such file.")
-    if type is None and format is not Format.ndjson:
-        raise BadInput("--type: name the type that the rows' events get.")
-    times.zone(time_zone, "--time-zone")
-    columns = tuple(name.strip() for name in data.split(",") if name.strip())
-    template = f"{{{id}}}" if id and "{" not in id else id
-    mapping = backfill.Mapping(format.value, type, subject, time, columns, template, source, time_zone, ("", *(missing or [])))
-    with connected(organization) as server, progress("import", backfill.count(file, mapping)) as advance:
-        outcome = backfill.run(server, file, mapping, strict, advance)
-    _report(outcome, as_json)
-
-
-def _report(outcome: backfill.Outcome, as_json: bool) -> None:
-    bad = [{"row": fault.index, "detail": fault.detail} for fault in outcome.bad]
-    counts = {
-        "rows": outcome.rows,
-        "resumed_after": outcome.resumed_after,
-        "inserted": outcome.inserted,
-        "duplicates": outcome.duplicates,
-        "bad": len(bad),
-    }
-    if as_json:
-        print_json(counts | {"bad_rows": bad})
-        return
-    show(counts, False, [name.replace("_", " ") for name in counts], [list(counts.values())])
-    for fault in bad[:20]:
-        sys.stderr.write(f"row {fault['row']}: {fault['detail']}\n")
-    if len(bad) > 20:
-        sys.stderr.write(f"… and {len(bad) - 20} more bad rows\n")
 
 
 @app.command()
