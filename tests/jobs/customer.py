@@ -66,7 +66,8 @@ def exact(answer: httpx.Response) -> Any:
 def litter(tollhouse: Tollhouse, organization: str) -> list[str]:
     """What an organization has in the object store, and whatever waits as an upload."""
     with tollhouse.records.reading() as session:
-        waiting = list(session.scalars(sa.select(Upload.key).where(Upload.organization == organization)))
+        mine = sa.select(Upload.key).where(Upload.organization == organization, Upload.used_at.is_(None))
+        waiting = list(session.scalars(mine))
     return sorted({*waiting, *kept(tollhouse, organization)})
 
 

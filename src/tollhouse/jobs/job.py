@@ -74,7 +74,10 @@ class Job(Record):
 
 @dataclass(frozen=True)
 class NewJob:
-    """What a job is made from. `attempts` is how many workers may try before it counts as failed."""
+    """What a job is made from. `attempts` is how many workers may try before it counts as failed.
+
+    `uploads` are the keys to which its files were sent directly, if they were; `files` are then the copies that were judged.
+    """
 
     customer: str
     kind: str
@@ -82,6 +85,7 @@ class NewJob:
     files: Sequence[StoredFile] = ()
     attempts: int = 3
     idempotency_key: str | None = None
+    uploads: Sequence[str] = ()
 
     def faults(self) -> list[Fault]:
         """Everything that is wrong with it."""
@@ -99,7 +103,7 @@ class NewJob:
     @property
     def request_hash(self) -> str:
         """What has to be equal in two requests that carry the same idempotency key."""
-        files = [(file.name, file.size, file.sha256) for file in self.files]
+        files: Sequence[Any] = self.uploads or [(file.name, file.size, file.sha256) for file in self.files]
         return hashlib.sha256(msgspec.json.encode([self.customer, self.kind, self.data, files], order="sorted")).hexdigest()
 
 

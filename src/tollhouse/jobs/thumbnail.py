@@ -17,7 +17,6 @@ log = structlog.get_logger()
 SIDE = 480
 MOST_PIXELS = 80_000_000
 MOST_BYTES = 64 << 20
-CONTENT_TYPE = "image/webp"
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 _pdfium = threading.Lock()  # PDFium is not thread-safe

@@ -3,10 +3,15 @@
 The row comes first and the object after it, so that whatever lies in the store is known: what no job has taken until the
 row expires is litter, and `abandoned` finds it. One rule covers the file that is sent with a job, the one that is sent
 directly to the store, the result of a worker, and the process that dies in between.
+
+What is sent directly is never a job's file itself: S3 takes back no address that it has signed, so whoever holds one could
+exchange the file after it was judged. The job takes the copy that was judged, under a key that no address was made for. The
+place that it was sent to counts as used, and stays known until it expires, for what may yet be sent there.
 """
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, Session, mapped_column
@@ -17,7 +22,8 @@ from tollhouse.store.records import Record
 
 
 class Upload(Record):
-    """`size` is what was announced, in bytes; `customer` is whose it is, None for a worker's result."""
+    """`size` is what was announced, in bytes; `customer` is whose it is, None for a worker's result; `used_at` is when a job was made
+    of what was sent there directly."""
 
     __tablename__ = "uploads"
 
@@ -29,6 +35,11 @@ class Upload(Record):
     size: Mapped[int] = mapped_column(sa.BigInteger)
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime] = mapped_column(index=True)
+    used_at: Mapped[datetime | None]
+
+    def is_open(self, now: datetime) -> bool:
+        """Whether something may be sent there, and handed in."""
+        return self.used_at is None and self.expires_at > now
 
 
 def reserve(
@@ -53,7 +64,7 @@ def reserve(
 def upload(session: Session, organization: str, key: str, customer: str | None, now: datetime) -> Upload:
     """The upload with that key, if it waits to be used and is that customer's; raises NotFound."""
     kept = session.get(Upload, key)
-    if kept is None or kept.organization != organization or kept.customer != customer or kept.expires_at <= now:
+    if kept is None or kept.organization != organization or kept.customer != customer or not kept.is_open(now):
         raise NotFound(f"There is no upload {key[:200]!r} that waits for its job; it may have expired or been used already.")
     return kept
 
@@ -61,19 +72,28 @@ def upload(session: Session, organization: str, key: str, customer: str | None, 
 def is_open(session: Session, key: str, now: datetime) -> bool:
     """Whether the place may still be filled."""
     kept = session.get(Upload, key)
-    return kept is not None and kept.expires_at > now
+    return kept is not None and kept.is_open(now)
 
 
 def take(session: Session, keys: Sequence[str]) -> None:
-    """The uploads have become a job's files; raises Conflict where another job, or the sweep, was quicker."""
+    """What lies there has become a job's; raises Conflict where the sweep was quicker."""
     if keys:
-        taken = session.execute(sa.delete(Upload).where(Upload.key.in_(keys)))
-        if taken.rowcount != len(set(keys)):  # type: ignore[attr-defined]
-            raise Conflict("One of the uploads has been used for another job, or has expired; upload it again.")
+        _all(session.execute(sa.delete(Upload).where(Upload.key.in_(keys))), keys)
+
+
+def use(session: Session, keys: Sequence[str], now: datetime) -> None:
+    """A job is made of what was sent there; raises Conflict where another job, or the sweep, was quicker."""
+    if keys:
+        _all(session.execute(sa.update(Upload).where(Upload.key.in_(keys), Upload.used_at.is_(None)).values(used_at=now)), keys)
+
+
+def _all(changed: sa.Result[Any], keys: Sequence[str]) -> None:
+    if changed.rowcount != len(set(keys)):  # type: ignore[attr-defined]
+        raise Conflict("One of the uploads has been used for another job, or has expired; upload it again.")
 
 
 def abandoned(session: Session, now: datetime, limit: int = 20_000) -> list[str]:
-    """The keys of uploads that nobody used in time."""
+    """The keys under which no job's file lies, and none will any more."""
     return list(session.scalars(sa.select(Upload.key).where(Upload.expires_at <= now).order_by(Upload.expires_at).limit(limit)))
 
 

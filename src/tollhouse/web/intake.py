@@ -26,6 +26,7 @@ log = structlog.get_logger()
 _DOWNLOAD, _UPLOAD = "download", "upload"
 _IN_MEMORY = 1 << 20
 _LONGEST_ON_S3 = 7 * 86_400
+_LARGEST_ON_S3 = 5 << 30  # what one PUT may carry
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,11 @@ class Intake:
         return stored
 
     def collect(self, organization: str, customer: str | None, keys: Sequence[str], now: datetime) -> list[StoredFile]:
-        """Files that were uploaded directly, judged now that they are there; raises NotFound or Unprocessable."""
+        """Copies of files that were uploaded directly, judged and stored like those of a form; raises NotFound or Unprocessable.
+
+        A copy has a key of its own, which no address was ever made for: what is sent to the upload's address from now on
+        changes nothing. It also has the type that its content shows, and not the one that it was sent with.
+        """
         if len(set(keys)) != len(keys):
             raise Unprocessable("uploads: a key is named twice.")
         if len(keys) > self.terms.limits.job_files:
@@ -85,33 +90,46 @@ class Intake:
         with self.records.reading() as session:
             places = [jobs.upload(session, organization, key, customer, now) for key in keys]
         _check_together([place.size for place in places], self.terms.limits)
-        return [self._arrived(place) for place in places]
-
-    def _arrived(self, place: Upload) -> StoredFile:
+        stored: list[StoredFile] = []
         try:
-            size = self.objects.head(place.key).size
-        except NotFound:
-            raise Unprocessable(f"uploads: {place.name} has not been uploaded yet; send it to its address first.") from None
-        if size != place.size:
-            raise Unprocessable(f"uploads: {place.name} has {size} bytes and not the {place.size} that were announced; upload it again.")
-        with self._copy(place.key) as copy:
-            judged = jobs.inspect(copy, place.name, self.terms.limits)
-        return StoredFile(place.name, place.key, judged.size, judged.content_type, judged.sha256)
+            for place in places:
+                with self._sent(place, now) as copy:
+                    stored += self.store(organization, customer, [(place.name, copy)], now, self.terms.limits)
+        except TollhouseError:
+            self.discard(stored)
+            raise
+        return stored
 
     @contextmanager
-    def _copy(self, key: str) -> Iterator[IO[bytes]]:
-        """The object as a file that can be read back and forth."""
+    def _sent(self, place: Upload, now: datetime) -> Iterator[IO[bytes]]:
+        """What has been sent to that place, as it is now: it may be exchanged there at any moment."""
         with tempfile.SpooledTemporaryFile(_IN_MEMORY) as copy:
-            for chunk in self.objects.stream(key):
-                copy.write(chunk)
+            try:
+                size = self._fetch(place.key, copy, place.size)
+            except NotFound:
+                with self.records.reading() as session:  # it has gone where another request was quicker
+                    jobs.upload(session, place.organization, place.key, place.customer, now)
+                raise Unprocessable(f"uploads: {place.name} has not been uploaded yet; send it to its address first.") from None
+            if size != place.size:
+                has = f"{size} bytes and not" if size < place.size else "more than"
+                raise Unprocessable(f"uploads: {place.name} has {has} the {place.size} that were announced; upload it again.")
             yield copy
+
+    def _fetch(self, key: str, to: IO[bytes], most: int) -> int:
+        """Write an object to a file, which can be read back and forth; stops soon after `most` bytes, and returns how many came."""
+        for chunk in self.objects.stream(key):
+            to.write(chunk)
+            if to.tell() > most:
+                break
+        return to.tell()
 
     def thumbnail(self, organization: str, files: Sequence[StoredFile], now: datetime) -> StoredFile | None:
         """A picture of the first of the files that has one to show, stored; None where none has, or none can be stored now."""
         for file in files:
             if file.size > self.terms.limits.file_bytes or not file.content_type.startswith(("image/", "application/")):
                 continue
-            with self._copy(file.key) as copy:
+            with tempfile.SpooledTemporaryFile(_IN_MEMORY) as copy:
+                self._fetch(file.key, copy, file.size)
                 picture = jobs.draw(copy, file.content_type)
             if picture is not None:
                 return self.store(organization, None, [("thumbnail.webp", io.BytesIO(picture))], now, FileLimits())[0]
@@ -122,8 +140,14 @@ class Intake:
         with suppress(TollhouseError):
             self._remove([file.key for file in files])
 
+    def empty(self, keys: Sequence[str]) -> None:
+        """Remove what was sent to places that are used. What cannot be removed now, or is sent there late, is swept later."""
+        with suppress(TollhouseError):
+            for key in keys:
+                self.objects.delete(key)
+
     def sweep(self, now: datetime) -> int:
-        """Remove uploads that nobody used in time; returns how many."""
+        """Remove what nobody used in time, or was sent to a place after it was used; returns how many uploads have ended."""
         with self.records.reading() as session:
             keys = jobs.abandoned(session, now)
         removed = 0
@@ -160,11 +184,21 @@ class Intake:
         file: str = signing.unsign(self._key, _DOWNLOAD, token, int(now.timestamp()))["id"]
         return file
 
+    @property
+    def upload_seconds(self) -> int:
+        """For how long an upload's address is good: not longer than the upload is known, or nobody would sweep what comes."""
+        return int(min(self.terms.link, self.terms.upload).total_seconds())
+
+    @property
+    def largest_direct(self) -> int:
+        """The most bytes that a file may have which is sent directly."""
+        return min(self.terms.limits.file_bytes, _LARGEST_ON_S3) if self.objects.signs else self.terms.limits.file_bytes
+
     def upload_address(self, key: str, size: int, base: str, now: datetime) -> str:
         """Where this one upload can be sent with PUT."""
-        seconds = int(self.terms.link.total_seconds())
+        seconds = self.upload_seconds
         if self.objects.signs:
-            return self.objects.presign(key, "PUT", seconds)
+            return self.objects.presign(key, "PUT", min(seconds, _LONGEST_ON_S3))
         token = signing.sign(self._key, _UPLOAD, int(now.timestamp()) + seconds, to=key, size=size)
         return f"{base}/files/{token}"
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -73,28 +74,41 @@ def _create_from_form(parts: Parts, caller: Caller, customer: str | None, form: 
     owner = _owner(customer, form.fields.get("user_id"))
     data = _object(form.fields.get("data", "") or "{}")
     stored = parts.intake.store(caller.organization, owner, form.files, parts.clock(), parts.jobs.limits)
-    try:
-        job, fresh = make(parts, caller, NewJob(owner, form.fields.get("kind", ""), data, stored, parts.jobs.attempts, key))
-    except TollhouseError:
-        parts.intake.discard(stored)
-        raise
-    if not fresh:
-        parts.intake.discard(stored)
+    job = _made_of(parts, caller, NewJob(owner, form.fields.get("kind", ""), data, stored, parts.jobs.attempts, key))
     return Answer(shown(parts, job), 201)
 
 
 def _create_from_uploads(parts: Parts, caller: Caller, customer: str | None, wanted: JobIn, key: str | None) -> Response:
     owner = _owner(customer, wanted.user_id)
-    if (before := _made_with(parts, caller, key, wanted, owner)) is not None:
+    new = NewJob(owner, wanted.kind, wanted.data, (), parts.jobs.attempts, key, wanted.uploads)
+    if (before := _made_before(parts, caller, new)) is not None:
         return Answer(shown(parts, before), 201)
     try:
         stored = parts.intake.collect(caller.organization, owner, wanted.uploads, parts.clock())
-    except NotFound:  # unless the same request was quicker by a moment, and its job has them
-        if (before := _made_with(parts, caller, key, wanted, owner)) is None:
+    except TollhouseError:  # unless the same request was quicker by a moment, and its job has them
+        if (before := _made_before(parts, caller, new)) is None:
             raise
         return Answer(shown(parts, before), 201)
-    job, _ = make(parts, caller, NewJob(owner, wanted.kind, wanted.data, stored, parts.jobs.attempts, key))
+    job = _made_of(parts, caller, replace(new, files=stored))
+    parts.intake.empty(wanted.uploads)
     return Answer(shown(parts, job), 201)
+
+
+def _made_before(parts: Parts, caller: Caller, new: NewJob) -> Job | None:
+    with parts.records.reading() as session:
+        return jobs.made_before(session, caller.organization, new)
+
+
+def _made_of(parts: Parts, caller: Caller, new: NewJob) -> Job:
+    """The job of files that have just been stored, which go again where it is not made of them."""
+    try:
+        job, fresh = make(parts, caller, new)
+    except TollhouseError:
+        parts.intake.discard(new.files)
+        raise
+    if not fresh:
+        parts.intake.discard(new.files)
+    return job
 
 
 def make(parts: Parts, caller: Caller, new: NewJob) -> tuple[Job, bool]:
@@ -105,11 +119,10 @@ def make(parts: Parts, caller: Caller, new: NewJob) -> tuple[Job, bool]:
             if before is not None:
                 return before, False
             jobs.take(session, [file.key for file in new.files])
+            jobs.use(session, new.uploads, parts.clock())
             job = jobs.create(session, caller.organization, parts.clock(), caller.name, new)
     except (IntegrityError, Conflict):  # unless the same request was quicker by a moment
-        with parts.records.reading() as session:
-            made = jobs.made_before(session, caller.organization, new)
-        if made is None:
+        if (made := _made_before(parts, caller, new)) is None:
             raise
         return made, False
     parts.bell.ring()
@@ -124,8 +137,9 @@ def presign(
     """Announce a file; the answer says where to send it directly, and the key to hand in with the job."""
     limits, now = parts.jobs.limits, parts.clock()
     name, owner = jobs.safe_name(wanted.filename), _owner(customer, wanted.user_id)
-    if wanted.fileSizeBytes > limits.file_bytes:
-        raise Unprocessable(f"fileSizeBytes: {wanted.fileSizeBytes} is too large; at most {limits.file_bytes} are accepted.")
+    most = parts.intake.largest_direct
+    if wanted.fileSizeBytes > most:
+        raise Unprocessable(f"fileSizeBytes: {wanted.fileSizeBytes} is too large; at most {most} are accepted.")
     if limits.types and jobs.plain_type(wanted.contentType) not in limits.types:
         raise Unprocessable(f"contentType: {wanted.contentType!r} is not accepted; send one of {', '.join(sorted(limits.types))}.")
     with parts.records.transaction() as session:
@@ -136,7 +150,7 @@ def presign(
             "method": "PUT",
             "headers": {"Content-Type": wanted.contentType},
             "key": place.key,
-            "expires_in": int(parts.jobs.link.total_seconds()),
+            "expires_in": parts.intake.upload_seconds,
         }
     )
 
@@ -286,18 +300,3 @@ def _object(text: str) -> dict[str, Any]:
     if not isinstance(read, dict):
         raise Unprocessable("data: send a JSON object.")
     return read
-
-
-def _made_with(parts: Parts, caller: Caller, key: str | None, wanted: JobIn, owner: str) -> Job | None:
-    """The job that these uploads went into when the same request came before: they are not there any more to be judged."""
-    if key is None:
-        return None
-    with parts.records.reading() as session:
-        before = jobs.find_by_key(session, caller.organization, key)
-        if before is None:
-            return None
-        files = jobs.files_of(session, caller.organization, [before.id])[before.id]
-    same = (before.customer, before.kind, before.data) == (owner, wanted.kind, wanted.data)
-    if not same or [file.key for file in files if file.role == "input"] != wanted.uploads:
-        raise Unprocessable("Idempotency-Key: it was used for another job; use a new key for a new job.")
-    return before
