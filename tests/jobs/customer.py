@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import sqlalchemy as sa
 
+from tests.scenarios.serving import House, Tenant
 from tollhouse.app import Tollhouse
 from tollhouse.jobs import Upload
 
@@ -86,3 +87,14 @@ def refused(answer: httpx.Response, status: int, *words: str) -> str:
     for word in words:
         assert word in sentence
     return sentence
+
+
+def nothing_left(house: House, tenant: Tenant) -> None:
+    """Neither a file nor a job of theirs."""
+    assert litter(house.tollhouse, tenant.id) == []
+    assert tenant.api.get("/api/jobs").json()["total"] == 0
+
+
+def files_of(job: dict[str, Any]) -> list[tuple[str, int, str]]:
+    """What a job's files are."""
+    return [(file["name"], file["size"], file["content_type"]) for file in job["files"]]

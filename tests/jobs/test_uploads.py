@@ -4,57 +4,26 @@ import io
 import json
 import os
 import socket
-import uuid
-from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, NoReturn
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
-import sqlalchemy as sa
 
-from tests.contract.test_objects import KEYS, moto, rclone  # noqa: F401  # fixtures
-from tests.jobs.customer import claim, complete, hand_in, kept, litter, named, refused
+from tests.jobs.conftest import LIMIT
+from tests.jobs.customer import claim, complete, files_of, hand_in, kept, litter, named, nothing_left, refused
+from tests.jobs.direct import PAGE, create, presigned, send
 from tests.jobs.floor import Clock
-from tests.jobs.material import archive, comic, document, picture
-from tests.scenarios.serving import House, Tenant, founded, running, wait_until
-from tollhouse.app import opened
-from tollhouse.cli.embedded import served
-from tollhouse.jobs import FileLimits, JobFile, Upload
+from tests.jobs.material import archive, comic, document
+from tests.scenarios.serving import House, Tenant, running, wait_until
+from tollhouse.jobs import FileLimits
 from tollhouse.kit.errors import StorageFull, Unavailable
-from tollhouse.settings import Settings
 from tollhouse.store.objects import Objects
 from tollhouse.web import forms
 
-PAGE, PAPER = picture(), document()
-LIMIT = 1 << 20
+PAPER = document()
 WHOLE_LIMIT = 2 * LIMIT + (1 << 20) + (128 << 10)  # of a request: its files, and room for the form around them
-
-
-@pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """A Tollhouse with low limits."""
-    settings = Settings(data=tmp_path_factory.mktemp("small"), max_upload_bytes=LIMIT, max_job_bytes=2 * LIMIT, max_job_files=3)
-    with opened(settings) as tollhouse, served(tollhouse) as url:
-        yield House(tollhouse, url)
-
-
-@pytest.fixture
-def limited(small: House) -> Iterator[Tenant]:
-    """Alice's organization on it."""
-    with founded(small.url, small.operator, "Manga") as tenant:
-        yield tenant
-
-
-def nothing_left(house: House, tenant: Tenant) -> None:
-    assert litter(house.tollhouse, tenant.id) == []
-    assert tenant.api.get("/api/jobs").json()["total"] == 0
-
-
-def files_of(job: dict[str, Any]) -> list[tuple[str, int, str]]:
-    return [(file["name"], file["size"], file["content_type"]) for file in job["files"]]
 
 
 # Forms
@@ -369,269 +338,6 @@ def test_a_completion_that_makes_no_sense_leaves_nothing_and_the_job_goes_on(hou
     refused(manga.api.post(f"/api/jobs/{held['id']}/complete", data=fields, files=named(("result.png", PAGE))), 422)
     assert litter(house.tollhouse, manga.id) == []
     complete(manga.api, held, ("result.png", PAGE))
-
-
-# Direct uploads
-
-
-def presigned(
-    tenant: Tenant, content: bytes = PAGE, name: str = "page.png", user: str = "carol", size: int | None = None
-) -> dict[str, Any]:
-    """A place for a file."""
-    wanted = {"filename": name, "contentType": "image/png", "fileSizeBytes": len(content) if size is None else size, "user_id": user}
-    answer = tenant.api.post("/api/presign", json=wanted)
-    assert answer.status_code == 200, answer.text
-    place: dict[str, Any] = answer.json()
-    return place
-
-
-def send(place: dict[str, Any], content: bytes = PAGE) -> httpx.Response:
-    """The file goes where the place is, without a key."""
-    return httpx.request(place["method"], place["url"], content=content, headers=place["headers"], trust_env=False)
-
-
-def create(tenant: Tenant, *places: dict[str, Any], status: int = 201, user: str = "carol", **more: Any) -> Any:
-    """A job of direct uploads, or the sentence that refuses it."""
-    wanted = {"kind": "animate", "user_id": user, "uploads": [place["key"] for place in places]}
-    answer = tenant.api.post("/api/jobs", json=wanted, **more)
-    if status != 201:
-        return refused(answer, status)
-    assert answer.status_code == 201, answer.text
-    return answer.json()
-
-
-def test_a_file_that_was_sent_directly_becomes_a_jobs(house: House, manga: Tenant) -> None:
-    one, other = presigned(manga), presigned(manga, comic(), "chapter #3.cbz")
-    assert (one["method"], one["headers"], one["expires_in"]) == ("PUT", {"Content-Type": "image/png"}, 3600)
-    assert send(one).json() == {"key": one["key"], "size": len(PAGE)}
-    assert send(other, comic()).status_code == 200
-    job = create(manga, one, other)
-    assert files_of(job) == [("page.png", len(PAGE), "image/png"), ("chapter #3.cbz", len(comic()), "application/zip")]
-    assert job["bytes"] == len(PAGE) + len(comic())
-    assert litter(house.tollhouse, manga.id) == sorted([one["key"], other["key"]])
-    with house.tollhouse.records.reading() as session:
-        assert session.scalar(sa.select(sa.func.count()).select_from(Upload).where(Upload.organization == manga.id)) == 0
-        assert len(list(session.scalars(sa.select(JobFile).where(JobFile.organization == manga.id)))) == 2
-
-
-def test_a_file_may_be_sent_again_until_its_job_is_made(manga: Tenant) -> None:
-    place = presigned(manga)
-    other = bytearray(PAGE)
-    other[-1] ^= 1
-    assert send(place, bytes(other)).status_code == 200
-    assert send(place).status_code == 200
-    create(manga, place)
-    refused(send(place, bytes(other)), 409)
-    (file,) = claim(manga.api)["files"]
-    assert httpx.get(file["url"], trust_env=False).content == PAGE
-
-
-@pytest.mark.parametrize(("content", "status"), [(b"", 422), (PAGE[:-1], 422), (PAGE + b"x", 413), (PAGE * 1000, 413)])
-def test_a_file_of_another_size_than_announced_is_not_kept(house: House, manga: Tenant, content: bytes, status: int) -> None:
-    place = presigned(manga)
-    refused(send(place, content), status, str(len(PAGE)))
-    assert kept(house.tollhouse, manga.id) == []
-    create(manga, place, status=422)
-
-
-def test_a_file_that_has_not_been_sent_makes_no_job(manga: Tenant) -> None:
-    assert "page.png" in create(manga, presigned(manga), status=422)
-
-
-def test_a_file_is_judged_when_its_job_is_made(manga: Tenant) -> None:
-    content = b"<html><script>alert(1)</script></html>"
-    place = presigned(manga, content)
-    assert send(place, content).status_code == 200
-    assert "text/html" in create(manga, place, status=422)
-    assert manga.api.get("/api/jobs").json()["total"] == 0
-
-
-def test_an_upload_of_another_customer_or_organization_is_not_there(manga: Tenant, beats: Tenant) -> None:
-    place = presigned(manga, user="carol")
-    send(place)
-    create(manga, place, status=404, user="dave")
-    create(beats, place, status=404)
-    create(manga, place)
-
-
-def test_an_upload_is_used_once(manga: Tenant) -> None:
-    place, other = presigned(manga), presigned(manga)
-    send(place)
-    send(other)
-    assert "twice" in create(manga, place, place, status=422)
-    create(manga, place)
-    create(manga, place, status=404)
-    create(manga, other, place, status=404)
-    create(manga, other)
-
-
-def test_a_key_that_was_made_up_is_not_there(house: House, manga: Tenant) -> None:
-    job = hand_in(manga.api, ("page.png", PAGE))
-    (taken,) = kept(house.tollhouse, manga.id)
-    for key in ("x", "../x", f"files/{manga.id}/x/page.png", taken, "files/" + "x" * 400):
-        create(manga, {"key": key}, status=404)
-    assert files_of(manga.api.get(f"/api/jobs/{job['id']}").json())
-
-
-def test_an_address_is_good_for_an_hour(manga: Tenant, clock: Clock) -> None:
-    place = presigned(manga)
-    clock.forward(minutes=59)
-    assert send(place).status_code == 200
-    clock.forward(minutes=1)
-    refused(send(place), 403, "expired")
-    create(manga, place)
-
-
-def test_an_upload_that_nobody_used_in_time_is_gone(house: House, manga: Tenant, clock: Clock) -> None:
-    place = presigned(manga)
-    send(place)
-    clock.forward(hours=24)
-    create(manga, place, status=404)
-    house.tollhouse.sweep_uploads()
-    nothing_left(house, manga)
-
-
-def test_an_address_is_for_its_one_object_and_for_sending(manga: Tenant) -> None:
-    place, other = presigned(manga), presigned(manga)
-    token = place["url"].rsplit("/", 1)[1]
-    for changed in (
-        token[:-1] + ("A" if token[-1] != "A" else "B"),
-        token[1:],
-        "x",
-        other["url"].rsplit("/", 1)[1].partition(".")[0] + "." + token.partition(".")[2],
-    ):
-        refused(httpx.put(place["url"].replace(token, changed), content=PAGE, trust_env=False), 403)
-    refused(httpx.get(f"{place['url']}/page.png", trust_env=False), 403)
-    assert httpx.get(place["url"], trust_env=False).status_code == 405
-
-
-@pytest.mark.parametrize(
-    ("change", "status", "word"),
-    [
-        ({"filename": "../evil.png"}, 422, "evil.png"),
-        ({"filename": ""}, 422, "name"),
-        ({"filename": "x" * 300}, 422, "filename"),
-        ({"contentType": "text/html"}, 422, "text/html"),
-        ({"fileSizeBytes": 0}, 422, "fileSizeBytes"),
-        ({"fileSizeBytes": LIMIT + 1}, 422, str(LIMIT)),
-        ({"fileSizeBytes": "9"}, 422, "fileSizeBytes"),
-        ({"user_id": None}, 422, "user_id"),
-        ({"surprise": 1}, 422, "surprise"),
-    ],
-)
-def test_an_announcement_that_makes_no_sense_reserves_nothing(
-    small: House, limited: Tenant, change: dict[str, Any], status: int, word: str
-) -> None:
-    wanted = {"filename": "page.png", "contentType": "image/png", "fileSizeBytes": 9, "user_id": "carol"} | change
-    refused(limited.api.post("/api/presign", json=wanted), status, word)
-    nothing_left(small, limited)
-
-
-def test_more_uploads_than_a_job_may_have_are_refused(small: House, limited: Tenant) -> None:
-    places = [presigned(limited) for _ in range(4)]
-    for place in places:
-        send(place)
-    create(limited, *places, status=422)
-    create(limited, *places[:3])
-
-
-def test_direct_uploads_that_are_too_much_together_are_refused(small: House, limited: Tenant) -> None:
-    content = b"x" * LIMIT
-    places = [presigned(limited, content, f"{at}.txt") for at in range(3)]
-    for place in places:
-        assert send(place, content).status_code == 200
-    assert str(2 * LIMIT) in create(limited, *places, status=422)
-    create(limited, *places[:2])
-
-
-# On a real S3 server
-
-
-@pytest.fixture(params=["rclone", "moto"])
-def on_s3(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[House, Tenant]]:
-    """Alice's organization in a Tollhouse whose files lie in a bucket."""
-    settings = Settings(
-        data=tmp_path / "data",
-        objects_url=f"s3://bucket/{uuid.uuid4().hex}",
-        s3_endpoint=request.getfixturevalue(request.param),
-        s3_access_key=KEYS[0],
-        s3_secret_key=KEYS[1],
-        s3_use_ssl=False,
-        max_upload_bytes=LIMIT,
-    )
-    with opened(settings) as tollhouse, served(tollhouse) as url:
-        house = House(tollhouse, url)
-        with founded(url, house.operator, "Manga") as tenant:
-            yield house, tenant
-
-
-def test_on_s3_a_file_goes_straight_to_the_bucket_and_comes_straight_from_it(on_s3: tuple[House, Tenant]) -> None:
-    house, manga = on_s3
-    place = presigned(manga)
-    assert urlsplit(place["url"]).netloc == house.tollhouse.settings.s3_endpoint
-    assert "X-Amz-Signature" in place["url"]
-    assert send(place).status_code == 200
-    job = create(manga, place)
-    held = claim(manga.api)
-    assert httpx.get(held["files"][0]["url"], trust_env=False).content == PAGE
-    complete(manga.api, held, ("result 1.png", PAGE))
-    link = manga.api.get(f"/api/jobs/{job['id']}/download").json()
-    assert urlsplit(link["download_url"]).netloc == house.tollhouse.settings.s3_endpoint
-    assert "X-Amz-Expires=3600" in link["download_url"]
-    fetched = httpx.get(link["download_url"], trust_env=False)
-    assert fetched.content == PAGE
-    picture_of = manga.api.get(f"/api/jobs/{job['id']}/thumbnail").json()
-    assert httpx.get(picture_of["thumbnail_url"], trust_env=False).headers["content-type"] == "image/webp"
-
-
-def test_on_s3_a_result_is_saved_and_not_shown(on_s3: tuple[House, Tenant]) -> None:
-    _, manga = on_s3
-    hand_in(manga.api)
-    job = complete(manga.api, claim(manga.api), ("日本.html", b"<html>"))
-    fetched = httpx.get(manga.api.get(f"/api/jobs/{job['id']}/download").json()["download_url"], trust_env=False)
-    assert fetched.headers["content-disposition"].startswith("attachment;")
-
-
-@pytest.mark.parametrize("on_s3", ["moto"], indirect=True)
-def test_on_s3_an_address_names_its_one_object_and_its_hour(on_s3: tuple[House, Tenant]) -> None:
-    _, manga = on_s3
-    place, other = presigned(manga), presigned(manga)
-    signed = urlsplit(place["url"])
-    assert signed.path.endswith(quote(place["key"]))
-    assert "X-Amz-Expires=3600" in signed.query
-    assert parse_qs(signed.query)["X-Amz-Signature"] != parse_qs(urlsplit(other["url"]).query)["X-Amz-Signature"]
-
-
-def test_on_s3_the_same_is_refused_as_in_a_directory(on_s3: tuple[House, Tenant]) -> None:
-    house, manga = on_s3
-    place = presigned(manga)
-    assert "page.png" in create(manga, place, status=422)  # nothing was sent
-    send(place, PAGE + b"x")
-    assert str(len(PAGE)) in create(manga, place, status=422)  # another size
-    send(place)
-    create(manga, place, status=404, user="dave")
-    create(manga, place)
-    create(manga, place, status=404)
-    fake = presigned(manga, b"<html>")
-    send(fake, b"<html>")
-    assert "text/html" in create(manga, fake, status=422)
-    refused(manga.api.post("/api/jobs", data=FIELDS, files=named(("page.png", PAGE), ("page.png", b"<html>"))), 422)
-    assert kept(house.tollhouse, manga.id) == sorted([place["key"], fake["key"]])
-    parts = house.tollhouse.parts
-    parts.clock = Clock(parts.clock() + timedelta(hours=25))
-    house.tollhouse.sweep_uploads()
-    assert litter(house.tollhouse, manga.id) == [place["key"]]
-
-
-@pytest.mark.xfail(strict=True, reason="S3 takes back no address that it has signed; the judged content needs a place of its own")
-def test_on_s3_what_is_sent_after_the_job_was_made_is_not_what_the_worker_is_given(on_s3: tuple[House, Tenant]) -> None:
-    _, manga = on_s3
-    place = presigned(manga)
-    send(place)
-    create(manga, place)
-    send(place, b"<html>" + bytes(500_000))
-    (file,) = claim(manga.api)["files"]
-    assert httpx.get(file["url"], trust_env=False).content == PAGE
 
 
 # Memory
