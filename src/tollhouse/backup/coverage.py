@@ -1,7 +1,7 @@
 """3-2-1: three copies, on two media, one of them elsewhere. Whether it holds right now, and what is missing.
 
 The original counts as one copy on one medium (Krogh, The DAM Book, 2005). A repository counts if a backup of the source has been
-completed in it within the time that is asked for.
+completed in it within the time that is asked for, or if one was that has been copied to it since.
 """
 
 from dataclasses import dataclass
@@ -35,10 +35,11 @@ class Coverage:
 
 def coverage(session: Session, organization: str, now: datetime, fresh: timedelta = FRESH) -> list[Coverage]:
     """Each source that was ever backed up."""
-    done = sa.select(BackupRun).where(
-        BackupRun.organization == organization, BackupRun.status == "completed", BackupRun.kind.in_(("full", "incremental"))
-    )
-    runs = list(session.scalars(done.order_by(BackupRun.id)))
+    kinds = ("full", "incremental", "copy")
+    done = sa.select(BackupRun).where(BackupRun.organization == organization, BackupRun.status == "completed", BackupRun.kind.in_(kinds))
+    every = list(session.scalars(done.order_by(BackupRun.id)))
+    runs = [run for run in every if run.kind != "copy"]
+    copies_made = [run for run in every if run.detail.get("copied_to")]
     places = {one.id: one for one in list_places(session, organization)}
     by_name = {one.name: one for one in places.values()}
     found = []
@@ -46,9 +47,9 @@ def coverage(session: Session, organization: str, now: datetime, fresh: timedelt
         mine = [run for run in runs if run.source == source]
         recent = [run for run in mine if run.started_at >= now - fresh]
         holding = {places[run.repository].id: places[run.repository] for run in recent if run.repository in places}
-        for run in recent:
-            second = by_name.get(str(run.detail.get("copied_to", "")))
-            if second is not None:
+        for copied in copies_made:  # of everything that was in the repository by then
+            second = by_name.get(str(copied.detail["copied_to"]))
+            if second is not None and any(run.repository == copied.repository and run.id <= copied.id for run in recent):
                 holding[second.id] = second
         media = {"disk", *(place.medium for place in holding.values())}
         copies, offsite = 1 + len(holding), any(place.offsite for place in holding.values())

@@ -15,11 +15,11 @@ from tollhouse.backup.history import BackupRun, begin_run, last_completed, usual
 from tollhouse.backup.places import BackupPlace
 from tollhouse.backup.prune import prune
 from tollhouse.backup.repository import Repository, open_repository
-from tollhouse.backup.retention import Keep
 from tollhouse.backup.run import Order, take
-from tollhouse.backup.schedules import BackupSchedule, claim_due, following, interval, keep_of, list_schedules
+from tollhouse.backup.schedules import NOTHING_TO_KEEP, TAKING, BackupSchedule, claim_due, following, interval, kept_in, list_schedules
 from tollhouse.backup.snapshot import Snapshot
 from tollhouse.backup.sources import Source, Target
+from tollhouse.backup.sources.databases import shown
 from tollhouse.backup.transfer import copy
 from tollhouse.backup.verify import verify
 from tollhouse.kit.errors import Damaged, NotFound, TollhouseError, Unprocessable
@@ -31,7 +31,6 @@ MUCH = 50  # per cent of the objects changed at once: encrypting them all looks 
 MUCH_OF = 20  # objects there have to be at least, before a share means anything
 ODD = 5  # times the usual growth
 ODD_BYTES = 64 << 20
-TAKING = ("full", "incremental", "metadata")
 LATE = 2  # intervals without a completed run
 
 
@@ -69,12 +68,12 @@ class Runner:
     ) -> BackupRun:
         """Do one thing and return its row, completed or failed; only what is no error of ours is raised."""
         with self.records.transaction() as session:
-            run = begin_run(session, organization, self.clock(), actor, kind, source, place.id, schedule.id if schedule else None)
+            run = begin_run(session, organization, self.clock(), actor, kind, shown(source), place.id, schedule.id if schedule else None)
         try:
             values = self._do(kind, source, place, schedule, second, actor, options or {})
         except Exception as error:  # whatever it was, the row and the journal have to say so
             reason = error.detail if isinstance(error, TollhouseError) else f"{type(error).__name__}: {error}"
-            log.error("backup failed", kind=kind, source=source, reason=reason, exc_info=not isinstance(error, TollhouseError))
+            log.error("backup failed", kind=kind, source=run.source, reason=reason, exc_info=not isinstance(error, TollhouseError))
             values = {"status": "failed", "errors": [{"key": "", "reason": reason[:2000]}]}
         with self.records.transaction() as session:
             kept = session.get_one(BackupRun, run.id)
@@ -117,25 +116,31 @@ class Runner:
                 values = self._verify(repository, float(options.get("percent", 100)))
             case "drill":
                 values = self._drill(repository, str(options.get("snapshot", "latest")), str(options.get("scenario", "store")))
-            case _:
+            case _:  # a copy or a prune alone, which the others do after their own work
                 values = {"status": "completed"}
-        if second is not None and values["status"] == "completed":
-            copied = copy(repository, self.open(second), repository.snapshots(), lambda *_: None)
-            values["detail"] = values.get("detail", {}) | {"copied": [one.id for one in copied], "copied_to": second.name}
-        keep = self._keep_in(place) if schedule is not None and schedule.keep else None
-        if keep is not None:
-            pruned = prune(repository, keep, self.clock())
-            values["detail"] = values.get("detail", {}) | {"forgotten": len(pruned.forgotten), "freed_bytes": pruned.freed_bytes}
+        if kind == "copy" or (second is not None and values["status"] == "completed"):
+            values |= self._copy(repository, kind, second, values.get("detail", {}))
+        if kind == "prune" or (schedule is not None and schedule.keep):
+            values["detail"] = values.get("detail", {}) | self._prune(repository, kind, place)
         return values
 
-    def _keep_in(self, place: BackupPlace) -> Keep | None:
-        """What every schedule of a repository keeps, together: the hourly one must not forget what the monthly one keeps for years."""
+    def _copy(self, repository: Repository, kind: str, second: BackupPlace | None, detail: dict[str, Any]) -> dict[str, Any]:
+        """Bring over what the second repository has not; of a copy alone that is what the run is measured by."""
+        if second is None:
+            raise Unprocessable("copy_to: the second repository is not known any more; make the schedule again.")
+        copied = copy(repository, self.open(second), repository.snapshots(), lambda *_: None)
+        sizes = {"objects": sum(one.objects for one in copied), "bytes": sum(one.bytes for one in copied)} if kind == "copy" else {}
+        return sizes | {"detail": detail | {"copied": [one.id for one in copied], "copied_to": second.name}}
+
+    def _prune(self, repository: Repository, kind: str, place: BackupPlace) -> dict[str, Any]:
         with self.records.reading() as session:
-            mine = [one for one in list_schedules(session, place.organization) if one.repository == place.id and one.kind in TAKING]
-        keeps = [keep for one in mine if (keep := keep_of(one.keep)) is not None]
-        if not keeps or len(keeps) < len(mine):  # one that says nothing keeps everything
-            return None
-        return Keep(*(max(getattr(keep, name) for keep in keeps) for name in ("hourly", "daily", "weekly", "monthly", "yearly", "within")))
+            keep = kept_in(session, place.organization, place.id)
+        if keep is None and kind == "prune":
+            raise Unprocessable(NOTHING_TO_KEEP)
+        if keep is None:
+            return {}
+        done = prune(repository, keep, self.clock())
+        return {"forgotten": len(done.forgotten), "freed_bytes": done.freed_bytes, "left_for_later": done.left_for_later}
 
     def _take(self, repository: Repository, kind: str, source: str, actor: str) -> dict[str, Any]:
         snapshot = take(repository, [self.source_at(source)], self.clock(), Order(kind, actor))  # type: ignore[arg-type]  # one of the three
@@ -190,7 +195,7 @@ class Runner:
         def note(verb: str, noun: str, about: str, **detail: Any) -> None:
             journal.write(session, run.organization, now, run.actor, verb, noun, about[:255], run=run.id, **detail)
 
-        if run.kind in ("full", "incremental", "metadata"):
+        if run.kind in TAKING:
             if run.status == "failed":
                 note("failed", "backup", subject, reason=reason)
             else:
@@ -203,6 +208,8 @@ class Runner:
             note("passed" if run.status == "completed" else "failed", "drill", place.name, reason=reason, **run.detail)
         elif run.status == "failed":
             note("failed", "backup", subject, reason=reason)
+        else:
+            note("completed", "backup", subject, kind=run.kind, seconds=run.seconds, bytes=run.bytes, objects=run.objects)
 
     def _note_odd(self, session: Session, run: BackupRun, place: BackupPlace, subject: str, note: Callable[..., None]) -> None:
         if run.objects >= MUCH_OF and run.changed * 100 >= run.objects * MUCH:
@@ -216,7 +223,7 @@ class Runner:
         now = self.clock()
         with self.records.transaction() as session:
             for schedule in list_schedules(session):
-                if not schedule.enabled or schedule.kind not in ("full", "incremental", "metadata"):
+                if not schedule.enabled or schedule.kind not in (*TAKING, "copy"):
                     continue
                 last = last_completed(session, schedule.id) or schedule.created_at
                 due = following(schedule, last)

@@ -16,17 +16,23 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from tollhouse import journal
 from tollhouse.backup.retention import Keep
+from tollhouse.backup.sources.databases import shown
 from tollhouse.kit import ids
 from tollhouse.kit.errors import Conflict, NotFound, Unprocessable
 from tollhouse.store.records import Record
 
 Task = Literal["full", "incremental", "metadata", "verify", "drill", "prune", "copy"]
 TASKS: tuple[Task, ...] = ("full", "incremental", "metadata", "verify", "drill", "prune", "copy")
+TAKING: tuple[Task, ...] = ("full", "incremental", "metadata")
 STAGGER = timedelta(minutes=10)
+NOTHING_TO_KEEP = 'keep: say what a prune keeps, such as {"daily": 30}; no schedule of this repository says it.'
 
 
 class BackupSchedule(Record):
-    """`keep` is what a prune after the task keeps (empty: no prune); `copy_to` is where the snapshot goes next."""
+    """`keep` is what a prune after the task keeps (empty: no prune); `copy_to` is where the snapshots go next.
+
+    A prune without a `keep` of its own keeps what the repository's backups say, see `kept_in`.
+    """
 
     __tablename__ = "backup_schedules"
     __table_args__ = (sa.UniqueConstraint("organization", "name"),)
@@ -43,6 +49,11 @@ class BackupSchedule(Record):
     enabled: Mapped[bool]
     created_at: Mapped[datetime]
     next_at: Mapped[datetime] = mapped_column(index=True)
+
+    @property
+    def shown(self) -> str:
+        """The source as people may see it: it may hold a password."""
+        return shown(self.source)
 
 
 @dataclass(frozen=True)
@@ -77,9 +88,9 @@ def add_schedule(session: Session, organization: str, now: datetime, actor: str,
         raise Unprocessable(f"cron: {new.cron[:60]!r} is no cron expression of five fields; write it like 0 2 * * *.")
     if not 1 <= len(new.name) <= 80 or not new.name.isprintable():
         raise Unprocessable("name: a schedule's name has 1 to 80 printable characters.")
-    if new.kind in ("full", "incremental", "metadata") and not new.source:
+    if new.kind in TAKING and not new.source:
         raise Unprocessable("source: say what is to be backed up: tollhouse, a directory, s3://bucket/prefix or a database.")
-    keep_of(new.keep)
+    _check_aim(session, organization, new)
     same = sa.select(BackupSchedule).where(BackupSchedule.organization == organization, BackupSchedule.name == new.name)
     if session.scalar(same) is not None:
         raise Conflict(f"There is a schedule {new.name!r} already; choose another name.")
@@ -102,6 +113,16 @@ def add_schedule(session: Session, organization: str, now: datetime, actor: str,
     session.flush()
     journal.write(session, organization, now, actor, "created", "backup schedule", schedule.name, kind=schedule.kind, cron=schedule.cron)
     return schedule
+
+
+def _check_aim(session: Session, organization: str, new: NewSchedule) -> None:
+    """Whether a copy has somewhere to go and a prune something to keep; raises Unprocessable."""
+    if new.kind == "copy" and new.copy_to is None:
+        raise Unprocessable("copy_to: name the second repository that the snapshots are copied to.")
+    if new.copy_to == new.repository:
+        raise Unprocessable("copy_to: that is the same repository; a copy needs another one.")
+    if keep_of(new.keep) is None and new.kind == "prune" and kept_in(session, organization, new.repository) is None:
+        raise Unprocessable(NOTHING_TO_KEEP)
 
 
 def following(schedule: BackupSchedule, after: datetime) -> datetime:
@@ -164,3 +185,17 @@ def keep_of(said: dict[str, int]) -> Keep | None:
     counts = {name: count for name, count in said.items() if name != "within_days"}
     keep = Keep(**counts, within=timedelta(days=said.get("within_days", 0)))
     return None if keep.everything else keep
+
+
+def kept_in(session: Session, organization: str, repository: str) -> Keep | None:
+    """What all schedules of a repository keep, together: the hourly one must not forget what the monthly one keeps for years.
+
+    None for everything: where none says anything, or where a backup says nothing and no prune says it instead.
+    """
+    mine = [one for one in list_schedules(session, organization) if one.repository == repository and one.kind in (*TAKING, "prune")]
+    said = [(one.kind, keep) for one in mine if (keep := keep_of(one.keep)) is not None]
+    silent = any(one.kind != "prune" and keep_of(one.keep) is None for one in mine)
+    if not said or (silent and all(kind != "prune" for kind, _ in said)):
+        return None
+    names = ("hourly", "daily", "weekly", "monthly", "yearly", "within")
+    return Keep(*(max(getattr(keep, name) for _, keep in said) for name in names))

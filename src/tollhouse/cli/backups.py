@@ -47,10 +47,19 @@ def list_schedules(as_json: AsJson = False, organization: InOrganization = None)
     with connected(organization) as server:
         answer = server.call("GET", "/api/backup-schedules")
     rows = [
-        (one["name"], one["kind"], one["source"], one["repository"], one["cron"], json.dumps(one["keep"]), one["next_at"][:19])
+        (
+            one["name"],
+            one["kind"],
+            one["source"],
+            one["repository"],
+            one["copy_to"],
+            one["cron"],
+            json.dumps(one["keep"]),
+            one["next_at"][:19],
+        )
         for one in answer["schedules"]
     ]
-    show(answer, as_json, ("name", "kind", "source", "repository", "cron (UTC)", "keep", "next"), rows)
+    show(answer, as_json, ("name", "kind", "source", "repository", "copied to", "cron (UTC)", "keep", "next"), rows)
 
 
 @schedules.command("add")

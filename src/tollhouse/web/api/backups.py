@@ -120,12 +120,13 @@ def add_schedule(parts: Wired, caller: Operator, wanted: Annotated[ScheduleIn, D
         owner, now = caller.organization, parts.clock()
         place = backup.find_place(session, owner, wanted.repository)
         second = backup.find_place(session, owner, wanted.copy_to).id if wanted.copy_to else None
+        names = {one.id: one.name for one in backup.list_places(session, owner)}
         if wanted.preset:
             source = wanted.source or "tollhouse"
             news = [NewSchedule(name, kind, source, place.id, cron, dict(keep), second) for name, kind, cron, keep in backup.PRESET]
         else:
             news = [NewSchedule(wanted.name, wanted.kind, wanted.source, place.id, wanted.cron, wanted.keep, second)]
-        made = [_schedule(backup.add_schedule(session, owner, now, caller.name, new), {place.id: place.name}) for new in news]
+        made = [_schedule(backup.add_schedule(session, owner, now, caller.name, new), names) for new in news]
     return Answer({"schedules": made, "total": len(made)}, 201)
 
 
@@ -245,10 +246,11 @@ def _schedule(one: BackupSchedule, places: dict[str, str]) -> dict[str, Any]:
         "id": one.id,
         "name": one.name,
         "kind": one.kind,
-        "source": one.source,
+        "source": one.shown,
         "repository": places.get(one.repository, one.repository),
         "cron": one.cron,
         "keep": one.keep,
+        "copy_to": places.get(one.copy_to, one.copy_to) if one.copy_to else None,
         "next_at": instant(one.next_at),
         "enabled": one.enabled,
     }

@@ -1,7 +1,7 @@
 """Databases as collections: how each engine is read in one state, and how its tables are made again. `engine_at` chooses by address."""
 
-from tollhouse.backup.sources.databases.addresses import SCHEMES, Place, engine_at, place_of
+from tollhouse.backup.sources.databases.addresses import SCHEMES, Place, engine_at, is_database, place_of, shown
 from tollhouse.backup.sources.databases.engine import Engine
 from tollhouse.backup.sources.databases.table import Column, Name, Table
 
-__all__ = ["SCHEMES", "Column", "Engine", "Name", "Place", "Table", "engine_at", "place_of"]
+__all__ = ["SCHEMES", "Column", "Engine", "Name", "Place", "Table", "engine_at", "is_database", "place_of", "shown"]

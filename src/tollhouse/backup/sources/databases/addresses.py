@@ -28,6 +28,22 @@ class Place:
     formats: tuple[str, ...]
 
 
+def is_database(address: str) -> bool:
+    """Whether an address is one of a database."""
+    scheme, there, _ = address.partition("://")
+    return bool(there) and scheme.partition("+")[0] in SCHEMES
+
+
+def shown(address: str) -> str:
+    """An address as people may see it: a database's without its password, any other as it is."""
+    if not is_database(address):
+        return address
+    try:
+        return place_of(address).shown
+    except BadInput:
+        return f"{address.partition('://')[0]}://…"
+
+
 def place_of(address: str) -> Place:
     """Take `postgresql://user@host/name?tables=a,b&formats=csv` apart; raises BadInput."""
     try:
@@ -38,7 +54,7 @@ def place_of(address: str) -> Place:
     if unknown := set(formats) - set(FORMATS):
         raise BadInput(f"formats={','.join(sorted(unknown))}: there are {', '.join(FORMATS)}.")
     clean = url.difference_update_query(["tables", "formats"])
-    shown = clean.set(password=None, drivername=url.get_backend_name()).difference_update_query(_SECRET)
+    shown = clean._replace(password=None).set(drivername=url.get_backend_name()).difference_update_query(_SECRET)
     if tables:
         shown = shown.update_query_dict({"tables": ",".join(sorted(tables))})
     # Lines of JSON always: they are what is restored.
