@@ -13,6 +13,7 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
+from tests.access.conftest import SLOW
 from tests.jobs.customer import hand_in
 from tests.jobs.floor import Clock
 from tests.jobs.material import picture
@@ -50,7 +51,8 @@ class Browser:
 
     def __post_init__(self) -> None:
         BROWSERS.append(self)
-        self.http = httpx.Client(base_url=self.url, trust_env=False, timeout=60.0, headers={"accept": "text/html"} | self.headers)
+        self.http = client(self.url, accept="text/html")
+        self.http.headers.update(self.headers)
 
     def get(self, path: str, **options: Any) -> httpx.Response:
         return self.http.get(path, **options)
@@ -377,6 +379,10 @@ def test_what_people_do_is_in_the_journal_and_no_secret_is(house: House, alice: 
     assert [entry.verb for entry in entries] == ["created", "signed in", "signed in"]
     assert hashed.startswith("$argon2id$")
     assert PASSWORD not in str([entry.detail for entry in entries]) + hashed
+
+
+def test_a_password_costs_who_guesses_it_what_rfc_9106_recommends() -> None:
+    assert SLOW.hash(PASSWORD).startswith("$argon2id$v=19$m=65536,t=3,p=4$")
 
 
 # Patience

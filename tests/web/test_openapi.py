@@ -29,6 +29,14 @@ def test_both_addresses_for_events_are_described(document: dict[str, Any]) -> No
     assert {"204", "400"} <= set(document["paths"]["/api/v1/events"]["post"]["responses"])
 
 
+def hurried(case: Case[Any]) -> Case[Any]:
+    """The same question by a worker that does not wait for a job: it is about what is answered, and not when."""
+    wait = case.body.get("wait") if isinstance(case.body, dict) else None
+    if isinstance(wait, int | float) and 0 < wait <= 30:
+        case.body["wait"] = 0.01
+    return case
+
+
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["allowed", "not-allowed"])
 def test_no_question_gets_a_5xx(house: House, document: dict[str, Any], mode: GenerationMode, subtests: pytest.Subtests) -> None:
     asked = 0
@@ -41,7 +49,7 @@ def test_no_question_gets_a_5xx(house: House, document: dict[str, Any], mode: Ge
             @settings(max_examples=15, deadline=None, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
             @given(case=operation.as_strategy(generation_mode=mode))
             def ask(case: Case[Any]) -> None:
-                check(case)
+                check(hurried(case))
 
             def check(case: Case[Any]) -> None:
                 answer = case.call(base_url=house.url, headers={"Authorization": f"Bearer {house.operator}"}, timeout=30)
