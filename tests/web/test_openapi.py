@@ -31,9 +31,10 @@ def test_both_addresses_for_events_are_described(document: dict[str, Any]) -> No
 
 def hurried(case: Case[Any]) -> Case[Any]:
     """The same question by a worker that does not wait for a job: it is about what is answered, and not when."""
-    wait = case.body.get("wait") if isinstance(case.body, dict) else None
+    body: Any = case.body
+    wait = body.get("wait") if isinstance(body, dict) else None
     if isinstance(wait, int | float) and 0 < wait <= 30:
-        case.body["wait"] = 0.01
+        body["wait"] = 0.01
     return case
 
 
