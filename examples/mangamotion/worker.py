@@ -46,5 +46,4 @@ def _scene(job: Job, pages: list[Page], number: int, right_to_left: bool) -> Sce
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # it would log the addresses of customers' files, which open them
     worker.run()

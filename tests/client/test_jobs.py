@@ -127,6 +127,37 @@ def test_key_is_not_sent_along_with_addresses_of_files(house: House, manga: Tena
         assert network.keys == {"api": f"Bearer {manga.secret}", "files": None}
 
 
+def test_log_does_not_show_addresses_of_files(house: House, manga: Tenant, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    (tmp_path / "a.txt").write_text("abc")
+    with Client(house.url, manga.secret, spool_dir=None) as client:
+        made = client.create_job("carol", "echo", uploads=[client.upload("carol", tmp_path / "a.txt")])
+        echo(house, manga)
+        client.download(made["id"], tmp_path / "b.txt")
+    logged = [record.getMessage() for record in caplog.records if not record.name.startswith("uvicorn")]
+    assert any(f"/api/jobs/{made['id']}/download" in line for line in logged)
+    assert not [line for line in logged if "/files/" in line]
+
+
+class Proxied(Network):
+    """A proxy in the way that has something of its own to say about files."""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        if request.url.path.startswith("/files/"):
+            return httpx.Response(403, text="Ask the administrator.")
+        return super().handle_request(request)
+
+
+def test_failure_does_not_tell_a_jobs_customer_the_addresses_of_files(house: House, manga: Tenant, app: Client) -> None:
+    made = app.create_job("carol", "echo", [("a.txt", b"abc")])
+    worker = Worker(house.url, manga.secret, transport=Proxied())
+    worker.job("echo")(lambda job: job.files[0].path())
+    worker.run(until_idle=True)
+    reason = app.job(made["id"])["error"]
+    assert "Ask the administrator." in reason
+    assert "/files/" not in reason
+
+
 def test_jobs_go_through_an_asgi_app_too(house: House, manga: Tenant, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"x" * 300_000)
     asgi = httpx.ASGITransport(house.tollhouse.application)

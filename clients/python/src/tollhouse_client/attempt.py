@@ -1,13 +1,12 @@
 """One attempt at a job, from the claim to the end: a directory, a pulse, the function, and what is sent of its outcome."""
 
-import tempfile
 import threading
 import time
 from collections.abc import Callable
 from decimal import InvalidOperation
 from pathlib import Path
 
-from tollhouse_client import fetching
+from tollhouse_client import fetching, scratch
 from tollhouse_client.asking import persist
 from tollhouse_client.errors import TollhouseError
 from tollhouse_client.job import Job, JobFile
@@ -41,8 +40,8 @@ class Attempt:
     def carry_out(self) -> None:
         """Do the job and send what came of it. Raises nothing: what goes wrong is the job's failure, or is logged."""
         try:
-            with tempfile.TemporaryDirectory(prefix="tollhouse-", dir=self._scratch_dir, ignore_cleanup_errors=True) as home:
-                self._settle(self._outcome(Path(home)))
+            with scratch.directory(self._scratch_dir) as home:
+                self._settle(self._outcome(home))
         except Exception as error:  # no place for scratch, or a fault of ours: the worker goes on with other jobs
             log.exception("The job %s broke off.", self._claimed.id)
             self._send(failure_of(error))
@@ -57,10 +56,10 @@ class Attempt:
 
     def _outcome(self, home: Path) -> Outcome | None:
         """What the function says; None if the job is lost."""
-        scratch = home / "scratch"
-        scratch.mkdir()
+        place = home / "scratch"
+        place.mkdir()
         claimed = self._claimed
-        job = Job(claimed.id, claimed.kind, claimed.user_id, claimed.data, claimed.attempt, self._files(home), scratch, self._pulse)
+        job = Job(claimed.id, claimed.kind, claimed.user_id, claimed.data, claimed.attempt, self._files(home), place, self._pulse)
         self._began = time.monotonic()
         try:
             try:

@@ -16,7 +16,7 @@ def fetch(wire: Wire, address: str, to: Path, size: int) -> None:
         with wire.fetch(address) as answer:
             if not answer.is_success:
                 answer.read()
-                raise refusal(answer, address.partition("?")[0])
+                raise refusal(answer, _server(address))
             with part.open("wb") as file:
                 for chunk in answer.iter_bytes():
                     file.write(chunk)
@@ -38,4 +38,9 @@ def send(wire: Wire, address: str, headers: dict[str, str], path: Path) -> None:
     except httpx.HTTPError as error:
         raise Unreachable(wire.url, error) from error
     if not answer.is_success:
-        raise refusal(answer, address.partition("?")[0])
+        raise refusal(answer, _server(address))
+
+
+def _server(address: str) -> str:
+    """Whom the address belongs to: the whole of it may open the file, and is not for messages."""
+    return httpx.URL(address).host

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from tollhouse_client import discretion
 from tollhouse_client.bridge import Bridge
 from tollhouse_client.version import VERSION
 
@@ -57,6 +58,7 @@ class Wire:
         self._transport = transport if transport is None or isinstance(transport, httpx.BaseTransport) else Bridge(transport)
         self._lock = threading.Lock()
         self._pools: dict[bool, httpx.Client] = {}
+        discretion.begin()
 
     def send(
         self,
@@ -88,7 +90,8 @@ class Wire:
         pool = self._connections(address)
         request = pool.build_request("GET", address)
         request.headers.pop("authorization", None)
-        answer = pool.send(request, stream=True)
+        with discretion.kept():
+            answer = pool.send(request, stream=True)
         try:
             yield answer
         finally:
@@ -99,7 +102,9 @@ class Wire:
         timeout = {"timeout": httpx.Timeout(self._timeout).as_dict()}
         shown = {"host": httpx.URL(address).netloc.decode(), **headers, "content-length": str(size)}
         request = httpx.Request("PUT", address, headers=shown, stream=_FileStream(file), extensions=timeout)
-        return self._connections(address).send(request)
+        pool = self._connections(address)
+        with discretion.kept():
+            return pool.send(request)
 
     def close(self) -> None:
         """Close the connections; another request would open new ones."""

@@ -24,7 +24,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
 
-from tollhouse_client import options
+from tollhouse_client import options, scratch
 from tollhouse_client.attempt import Attempt
 from tollhouse_client.errors import TollhouseError
 from tollhouse_client.job import Job
@@ -43,7 +43,8 @@ class Worker:
     `url` and `api_key` default to TOLLHOUSE_URL and TOLLHOUSE_API_KEY; the key needs the scope for work. `lease` is how many
     seconds a job is held without a sign of life, the server's own if left out; `wait` how many seconds a claim waits for a
     job; `grace` how many seconds a stopped worker gives the jobs that it has. `scratch_dir` is where jobs' directories are
-    made, the system's temporary directory if left out. Raises ValueError for an option that cannot be used.
+    made, the system's temporary directory if left out; what killed workers have left there is removed. Raises ValueError for
+    an option that cannot be used.
     """
 
     def __init__(
@@ -103,6 +104,7 @@ class Worker:
             raise ValueError('The worker has no function; decorate one with @worker.job("kind").')
         self._stopping.clear()
         self._idle.clear()
+        scratch.clear(self._scratch_dir)
         slots = [
             threading.Thread(target=self._slot, args=(at, until_idle), name=f"tollhouse-worker-{at}", daemon=True)
             for at in range(self._concurrency)
