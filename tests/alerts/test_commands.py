@@ -1,28 +1,34 @@
-"""`tollhouse alerts`, `alert-rules` and `alert-channels`, run against a data directory without a server."""
+"""`tollhouse alerts`, `alert-rules` and `alert-channels`, run against a server."""
 
 import json
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.alerts.receivers import Webhook
-from tests.scenarios.serving import House, surroundings
+from tests.scenarios.command_line import CommandLine
+from tests.scenarios.serving import House
 
-
-def run(house: House, *words: str, code: int = 0) -> Any:
-    """Run a command; returns what it printed as JSON."""
-    command = [sys.executable, "-m", "tollhouse", *words]
-    environment = surroundings({"TOLLHOUSE_URL": house.url, "TOLLHOUSE_API_KEY": house.operator})
-    ended = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=False)
-    assert ended.returncode == code, ended.stderr
-    return json.loads(ended.stdout) if "--json" in words and code == 0 else ended.stdout + ended.stderr
+Run = Callable[..., Any]
 
 
 @pytest.fixture
-def failed(house: House) -> dict[str, Any]:
+def run(command_line: CommandLine, tmp_path: Path) -> Run:
+    """Run a command on a server; returns what it printed as JSON, or as text."""
+
+    def command(house: House, *words: str, code: int = 0) -> Any:
+        environment = {"TOLLHOUSE_URL": house.url, "TOLLHOUSE_API_KEY": house.operator}
+        ended = command_line.run(*words, folder=tmp_path, environment=environment)
+        assert ended.returncode == code, ended.stderr
+        return json.loads(ended.stdout) if "--json" in words and code == 0 else ended.stdout + ended.stderr
+
+    return command
+
+
+@pytest.fixture
+def failed(house: House, run: Run) -> dict[str, Any]:
     """A job of the first organization that fails twice, by a rule made on the command line."""
     from tollhouse import access, journal
 
@@ -39,7 +45,7 @@ def failed(house: House) -> dict[str, Any]:
     return {"rule": rule["id"]}
 
 
-def test_an_alert_from_its_rule_to_its_end(house: House, failed: dict[str, Any]) -> None:
+def test_an_alert_from_its_rule_to_its_end(house: House, run: Run, failed: dict[str, Any]) -> None:
     (alert,) = run(house, "alerts", "list", "--status", "open", "--severity", "critical", "--json")["alerts"]
     assert alert["rule"] == failed["rule"]
     assert run(house, "alerts", "acknowledge", alert["id"], "--json")["status"] == "acknowledged"
@@ -57,7 +63,7 @@ def test_an_alert_from_its_rule_to_its_end(house: House, failed: dict[str, Any])
     assert failed["rule"] not in run(house, "alert-rules", "list")
 
 
-def test_a_channel_from_its_making_to_its_end(house: House, hook: Webhook) -> None:
+def test_a_channel_from_its_making_to_its_end(house: House, run: Run, hook: Webhook) -> None:
     channel = run(house, "alert-channels", "create", "ops", f"{hook.url}/secret-token", "--kind", "webhook", "--json")["id"]
     assert run(house, "alert-channels", "test", channel, "--json") == {"id": channel, "sent": True}
     hook.status = 500
@@ -66,7 +72,7 @@ def test_a_channel_from_its_making_to_its_end(house: House, hook: Webhook) -> No
     assert run(house, "alert-channels", "delete", channel, "--json")["deleted"] is True
 
 
-def test_what_is_wrong_is_one_sentence(house: House, tmp_path: Path) -> None:
+def test_what_is_wrong_is_one_sentence(house: House, run: Run) -> None:
     assert "write it like 'percent >= 50'" in run(
         house, "alert-rules", "create", "x", "--noun", "job", "--verb", "failed", "--where", "percent", code=2
     )

@@ -2,56 +2,29 @@
 """Every verb of `tollhouse backup` on the real command line, started in an empty directory."""
 
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.backup.parts import PASSPHRASE, folder, held, noise
+from tests.scenarios.command_line import CommandLine, Told
 
 FILES = {"a.txt": b"alpha", "b/c.txt": b"gamma" * 1000, "b/d.bin": noise(3000)}
-
-
-@dataclass
-class Told:
-    """What a command answered."""
-
-    returncode: int
-    stdout: str
-    stderr: str
 
 
 Say = Callable[..., Told]
 
 
-@pytest.fixture(scope="module")
-def forking() -> Iterator[subprocess.Popen[str]]:
-    """What starts the commands, each in a process of its own."""
-    command = [sys.executable, "-m", "tests.backup.forked"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]) as process:
-        yield process
-        process.communicate(timeout=20)
-
-
 @pytest.fixture
-def say(tmp_path: Path, forking: subprocess.Popen[str]) -> Say:
+def say(tmp_path: Path, command_line: CommandLine) -> Say:
     """Run `tollhouse backup …` in an empty directory."""
     here = tmp_path / "here"
     here.mkdir()
 
-    def run(*arguments: str, secret: str = PASSPHRASE, **more: str) -> Told:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("TOLLHOUSE_")}
-        environment |= {"TOLLHOUSE_BACKUP_PASSPHRASE": secret, "HOME": str(tmp_path)} | more
-        assert forking.stdin is not None
-        assert forking.stdout is not None
-        forking.stdin.write(json.dumps({"arguments": ["backup", *arguments], "cwd": str(here), "env": environment}) + "\n")
-        forking.stdin.flush()
-        return Told(**json.loads(forking.stdout.readline()))
+    def run(*words: str, secret: str = PASSPHRASE, **more: str) -> Told:
+        return command_line.run("backup", *words, folder=here, environment={"TOLLHOUSE_BACKUP_PASSPHRASE": secret} | more)
 
     return run
 

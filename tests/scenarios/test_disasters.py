@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.scenarios.serving import COMMAND, surroundings
+from tests.scenarios.command_line import CommandLine
 from tollhouse.store.objects import Objects, S3Access
 
 KEYS = ("accesskey", "secretkey-long")
@@ -23,6 +23,7 @@ PHRASE, OFFSITE = "correct horse battery", "another phrase for far away"
 class Site:
     """A bucket of pages on an S3 server, and a repository in another bucket."""
 
+    command_line: CommandLine
     endpoint: str
     folder: Path
     root: Path
@@ -46,17 +47,7 @@ class Site:
             "TOLLHOUSE_BACKUP_COPY_PASSPHRASE": OFFSITE,
             **more,
         }
-        done = subprocess.run(
-            [*COMMAND, *words, "--json"],
-            cwd=self.folder,
-            env=surroundings(environment, self.folder),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-        )
-        assert done.returncode == code, done.stdout + done.stderr
-        return json.loads(done.stdout) if done.stdout else done.stderr
+        return self.command_line.answer(*words, folder=self.folder, environment=environment, code=code)
 
     def pages(self) -> dict[str, bytes]:
         """Everything in the bucket."""
@@ -64,22 +55,24 @@ class Site:
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
+def site(command_line: CommandLine, tmp_path: Path) -> Iterator[Site]:
     root = tmp_path / "s3"
     for bucket in ("originals", "backups", "forensics"):
         (root / bucket).mkdir(parents=True)
     command = [str(Path(sys.executable).with_name("rclone")), "serve", "s3", str(root), "--addr", "127.0.0.1:0"]
     command += ["--auth-key", ",".join(KEYS), "--config", os.devnull, "-v"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        endpoint = next(found.group() for line in process.stderr if (found := re.search(r"127\.0\.0\.1:[1-9]\d*", line)))
-        made = Site(endpoint, tmp_path, root)
-        for at in range(60):
-            made.originals.put(f"book-{at % 3}/page-{at}.png", os.urandom(2000) + f"page {at}".encode(), "image/png")
-        made.run("backup", "init", "s3://backups/shop")
-        made.run("backup", "full", "--source", "s3://originals", "--repository", "s3://backups/shop")
-        yield made
-        process.terminate()
+        try:
+            assert process.stderr is not None
+            endpoint = next(found.group() for line in process.stderr if (found := re.search(r"127\.0\.0\.1:[1-9]\d*", line)))
+            made = Site(command_line, endpoint, tmp_path, root)
+            for at in range(60):
+                made.originals.put(f"book-{at % 3}/page-{at}.png", os.urandom(2000) + f"page {at}".encode(), "image/png")
+            made.run("backup", "init", "s3://backups/shop")
+            made.run("backup", "full", "--source", "s3://originals", "--repository", "s3://backups/shop")
+            yield made
+        finally:
+            process.terminate()
 
 
 R = ("--repository", "s3://backups/shop")
@@ -163,17 +156,7 @@ def test_a_deletion_of_everything_is_no_deletion_of_backups(site: Site) -> None:
     assert site.pages() == before
 
 
-def test_the_alert_on_mass_changes_fires(tmp_path: Path) -> None:
+def test_the_alert_on_mass_changes_fires(command_line: CommandLine, tmp_path: Path) -> None:
     """The row that it watches is tested with schedules in tests/backup; here its rule is there and looks for it."""
-    rules = json.loads(
-        subprocess.run(
-            [*COMMAND, "alert-rules", "list", "--json"],
-            cwd=tmp_path,
-            env=surroundings({}, tmp_path),
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=60,
-        ).stdout
-    )
+    rules = command_line.answer("alert-rules", "list", folder=tmp_path)
     assert any("changed much" in json.dumps(rule) for rule in next(iter(value for value in rules.values() if isinstance(value, list))))
