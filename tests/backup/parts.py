@@ -138,6 +138,7 @@ class Watched(Objects):
         content_type: str = "application/octet-stream",
         disposition: str = "",
         metadata: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | None = None,
     ) -> None:
         mode = self._asked("put", key)
         if mode == "lose":
@@ -145,7 +146,7 @@ class Watched(Objects):
         if mode == "cut":
             content = content if isinstance(content, bytes) else content.read()
             content = content[: len(content) // 2]
-        super().put(key, content, content_type, disposition, metadata)
+        super().put(key, content, content_type, disposition, metadata, tags)
 
     def get(self, key: str) -> bytes:
         mode = self._asked("get", key)

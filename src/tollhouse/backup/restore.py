@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Literal
 
+from tollhouse.backup.configuration import SettingAction, find_bucket, put_back
 from tollhouse.backup.progress import Report, silent
 from tollhouse.backup.repository import Repository
 from tollhouse.backup.snapshot import Collection, Entry, Snapshot, entries_of
@@ -34,11 +35,12 @@ class Selection:
 
 @dataclass
 class Restored:
-    """What was done, or with a dry run would be: keys by action, bytes written, and what could not be."""
+    """What was done, or with a dry run would be: keys by action, bytes written, what could not be, and the bucket's settings by action."""
 
     actions: dict[Action, list[str]] = field(default_factory=lambda: {"create": [], "overwrite": [], "identical": [], "keep": []})
     bytes: int = 0
     errors: list[dict[str, str]] = field(default_factory=list)
+    settings: dict[str, SettingAction] = field(default_factory=dict)
 
     def add(self, other: "Restored") -> None:
         """What was done of one object more."""
@@ -62,10 +64,12 @@ def restore(
     overwrite: bool = False,
     dry_run: bool = False,
     report: Report = silent,
+    configuration: bool = False,
 ) -> Restored:
-    """Restore from one snapshot; raises NotFound where it has nothing of what was chosen.
+    """Restore from one snapshot; raises NotFound where it has nothing of what was chosen, or a bucket to restore to is missing.
 
-    What is damaged is named in `errors`, and the rest restored.
+    What is damaged is named in `errors`, and the rest restored. With `configuration`, a bucket that is missing is made, and its settings
+    are put back; without, it is said which differ.
     """
     done = Restored()
     damaged: list[str] = []
@@ -74,10 +78,12 @@ def restore(
     entries = [entry for entry in entries if target.takes(entry.key)]
     if not entries and damaged:
         raise Damaged(damaged[0])
-    if not entries:
+    collections = collections_of(snapshot, chosen.source)
+    if not entries and not configuration:
         raise NotFound("The snapshot holds nothing of what was chosen.")
     if part != "metadata" and any(not entry.chunks and entry.size for entry in entries):
         raise BadInput("This snapshot has metadata alone; restore `metadata`, or choose another snapshot.")
+    there = find_bucket(target, collections, configuration, dry_run)
     index = repository.index()
     # By pack, so that each is fetched once.
     entries.sort(
@@ -102,6 +108,9 @@ def restore(
     if not dry_run:
         done.errors += [{"key": "", "reason": reason} for reason in target.finish()]
         _compare_staged(entries, target, done)
+    if configuration or chosen == Selection(source=chosen.source):
+        done.settings, refused = put_back(target, collections, configuration, overwrite, dry_run, not there)
+        done.errors += refused
     return done
 
 

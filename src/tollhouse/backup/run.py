@@ -112,9 +112,9 @@ def _collection(
             listing = opened.listing()
         except TollhouseError as error:
             return Collection(source.address, source.kind, [], 0, 0, {}, [{"key": "", "reason": error.detail}]), tally
-        configuration = opened.configuration()
         for entry in _entries(opened, listing, before, packer, order, tally):
             lists.add(entry)
+        configuration = opened.configuration()
         tally.errors += opened.problems()
     return Collection(source.address, source.kind, lists.finish(), lists.objects, lists.size, configuration, tally.errors), tally
 
@@ -192,7 +192,17 @@ def _same(old: Entry, found: Found) -> bool:
 
 
 def _read(source: Source, found: Found, packer: Packer, only_metadata: bool) -> Entry:
+    for _ in range(2):
+        try:
+            return _read_once(source, found, packer, only_metadata)
+        except Conflict:  # it was changed between the look at it and its content
+            continue
+    return _read_once(source, found, packer, only_metadata)
+
+
+def _read_once(source: Source, found: Found, packer: Packer, only_metadata: bool) -> Entry:
     described = source.describe(found)
+    found = described.found or found
     size, digest = found.size, ""
     chunks: tuple[str, ...] = ()
     if not only_metadata:

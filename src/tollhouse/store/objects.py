@@ -10,13 +10,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import obstore
-from obstore.exceptions import BaseError, NotFoundError
+from obstore.exceptions import BaseError, NotFoundError, PreconditionError
 from obstore.store import LocalStore, MemoryStore, ObjectStore, S3Store
 
-from tollhouse.kit.errors import NotFound, StorageFull, Unavailable, Unprocessable
+from tollhouse.kit.errors import Conflict, NotFound, StorageFull, Unavailable, Unprocessable
+
+if TYPE_CHECKING:
+    from obstore import GetOptions
 
 
 @dataclass(frozen=True)
@@ -79,15 +82,17 @@ class Objects:
         content_type: str = "application/octet-stream",
         disposition: str = "",
         metadata: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | None = None,
     ) -> None:
         """Store `content`, which may be a file larger than memory, replacing what was there, all or nothing.
 
-        `disposition` is the Content-Disposition that a signed address of S3 will answer with, `metadata` the owner's own.
+        `disposition` is the Content-Disposition that a signed address of S3 will answer with, `metadata` the owner's own; `tags` are
+        kept by S3 alone.
         """
         try:
             attributes = self._attributes(content_type, disposition, metadata or {})
             # Two parts of 5 MB on their way, and not the twelve that it takes by itself: several uploads come at a time.
-            obstore.put(self._backend, _checked(key), content, attributes=attributes, max_concurrency=2)
+            obstore.put(self._backend, _checked(key), content, attributes=attributes, tags=dict(tags or {}) or None, max_concurrency=2)
         except BaseError as error:
             raise _translated(error, key) from error
 
@@ -116,6 +121,18 @@ class Objects:
                 yield bytes(chunk)
         except (BaseError, FileNotFoundError) as error:
             raise _translated(error, key) from error
+
+    def exactly(self, info: ObjectInfo, chunk_bytes: int = 1 << 20) -> Iterator[bytes]:
+        """The content of an object as `describe` found it; raises Conflict where it is another by now, as far as the store can tell."""
+        # Not by its version, which needs a right of its own. An entity tag without quotes is not one that the store compares with.
+        same: GetOptions | None = {"if_match": info.etag} if info.etag and info.etag.startswith('"') else None
+        try:
+            for chunk in obstore.get(self._backend, _checked(info.key), options=same).stream(min_chunk_size=chunk_bytes):
+                yield bytes(chunk)
+        except PreconditionError:
+            raise Conflict(f"{info.key[:200]!r} was changed while it was read.") from None
+        except (BaseError, FileNotFoundError) as error:
+            raise _translated(error, info.key) from error
 
     def range(self, key: str, start: int, length: int) -> bytes:
         """`length` bytes from `start`; fewer where the object ends before."""
@@ -176,12 +193,17 @@ class Objects:
 
     def attributes(self, key: str) -> tuple[str | None, dict[str, str]]:
         """An object's content type, and its other attributes by name; neither is kept by a directory."""
+        return self.describe(key)[1:]
+
+    def describe(self, key: str) -> tuple[ObjectInfo, str | None, dict[str, str]]:
+        """An object as it is at this moment, with its version where the store has versions, and its attributes."""
         try:
-            found = dict(obstore.get(self._backend, _checked(key), options={"head": True}).attributes)
+            head = obstore.get(self._backend, _checked(key), options={"head": True})
+            info, found = _info(head.meta), dict(head.attributes)
         except (BaseError, FileNotFoundError) as error:
             raise _translated(error, key) from error
         content_type = found.pop("Content-Type", None)
-        return content_type, {str(name): str(value) for name, value in found.items()}
+        return info, content_type, {str(name): str(value) for name, value in found.items()}
 
     def _attributes(self, content_type: str, disposition: str, metadata: Mapping[str, str]) -> Any:
         # A directory has nowhere to keep a content type, and object_store refuses rather than drop it.
@@ -211,7 +233,8 @@ def _info(meta: Any) -> ObjectInfo:
 
 def _s3(address: str, access: S3Access) -> S3Store:
     bucket, _, prefix = address.removeprefix("s3://").partition("/")
-    options: dict[str, Any] = {"region": access.region, "virtual_hosted_style_request": False}
+    # A bucket with an object lock takes nothing without a checksum, and the one of the signature is computed anyway.
+    options: dict[str, Any] = {"region": access.region, "virtual_hosted_style_request": False, "checksum_algorithm": "SHA256"}
     if access.endpoint:
         scheme = "" if "://" in access.endpoint else "https://" if access.use_ssl else "http://"
         options["endpoint"] = scheme + access.endpoint

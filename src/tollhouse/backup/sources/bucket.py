@@ -1,27 +1,45 @@
-"""A bucket, or a prefix in one, through `obstore`: contents with content type and user metadata."""
+"""A bucket, or a prefix in one: contents with content type, user metadata, tags and version, and the bucket's settings."""
 
 import io
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import IO, Literal
+from contextlib import AbstractContextManager, contextmanager
+from typing import IO, Any, Literal
 
 from tollhouse.backup.snapshot import Entry
+from tollhouse.backup.sources import bucket_settings
 from tollhouse.backup.sources.hashing import sha256_of
 from tollhouse.backup.sources.source import Described, Found, Source, Target, Written
-from tollhouse.kit.errors import NotFound
-from tollhouse.store.objects import Objects
+from tollhouse.kit.errors import NotFound, StorageFull, TollhouseError, Unavailable
+from tollhouse.store.bucket_api import BucketApi, bucket_and_prefix, tags_in
+from tollhouse.store.objects import ObjectInfo, Objects
 
 IN_MEMORY = 8 << 20
 
 
 class BucketSource(Source):
-    """The objects below an address."""
+    """The objects below an address. Without an `api` there are neither tags nor settings: in memory, or in a directory."""
 
     kind = "objects"
 
-    def __init__(self, objects: Objects, address: str) -> None:
-        self._objects, self.address = objects, address
+    def __init__(self, objects: Objects, address: str, api: BucketApi | None = None) -> None:
+        self._objects, self.address, self._api = objects, address, api
+        self._prefix = bucket_and_prefix(address)[1]
+        self._tagged = False
+        self._refused: list[str] = []
+
+    def opened(self) -> AbstractContextManager[Source]:
+        return self._open()
+
+    @contextmanager
+    def _open(self) -> Iterator[Source]:
+        if self._api is None:
+            yield self
+            return
+        with self._api as api:
+            # A server that does not know the tags of a bucket would answer the question for an object's with its content.
+            self._tagged, self._refused = bucket_settings.knows_tags(api), []
+            yield self
 
     def listing(self) -> list[Found]:
         found = [Found(info.key, info.size, info.modified, info.etag, info.version) for info in self._objects.list()]
@@ -29,18 +47,48 @@ class BucketSource(Source):
 
     @contextmanager
     def content(self, found: Found) -> Iterator[IO[bytes]]:
+        pieces = self._objects.exactly(ObjectInfo(found.key, found.size, found.etag, found.modified, found.version))
         if found.size <= IN_MEMORY:
-            yield io.BytesIO(self._objects.get(found.key))
+            yield io.BytesIO(b"".join(pieces))
             return
         with tempfile.TemporaryFile(prefix="tollhouse-") as file:
-            for piece in self._objects.stream(found.key):
+            for piece in pieces:
                 file.write(piece)
             file.seek(0)
             yield file
 
     def describe(self, found: Found) -> Described:
-        content_type, metadata = self._objects.attributes(found.key)
-        return Described(content_type, metadata)
+        info, content_type, metadata = self._objects.describe(found.key)
+        now = Found(found.key, info.size, found.modified, found.etag, info.version)
+        if (info.etag or "").strip('"') != (found.etag or "").strip('"'):
+            now = Found(found.key, info.size, info.modified, info.etag, info.version)
+        return Described(content_type, metadata, self._tags(found.key), now)
+
+    def configuration(self) -> dict[str, Any]:
+        if self._api is None:
+            return {}
+        settings = bucket_settings.read(self._api)
+        if self._refused:
+            settings["unreadable"]["tags of objects"] = f"{self._refused[0]}, {len(self._refused)} objects"
+        elif not self._tagged:
+            settings["unknown"].append("tags of objects")
+        return settings
+
+    def _tags(self, key: str) -> dict[str, str]:
+        """An object's tags, as far as they are told."""
+        if self._api is None or not self._tagged:
+            return {}
+        answer = self._api.tags(self._prefix + key)
+        if answer.good and (tags := tags_in(answer.content)) is not None:
+            return tags
+        if answer.status == 404:
+            if answer.code in bucket_settings.NO_TAGS:
+                return {}
+            raise NotFound(f"There is no object {key[:200]!r}.")
+        if answer.passing:
+            raise Unavailable(f"The object store does not tell the tags: {answer.said}.")
+        self._refused.append(answer.said)
+        return {}
 
 
 class BucketTarget(Target):
@@ -48,8 +96,13 @@ class BucketTarget(Target):
 
     writers = 4
 
-    def __init__(self, objects: Objects, address: str) -> None:
-        self._objects, self.address = objects, address
+    def __init__(self, objects: Objects, address: str, api: BucketApi | None = None) -> None:
+        self._objects, self.address, self._api = objects, address, api
+        self._refuses_tags = False
+        self._untagged: list[str] = []
+
+    def settings(self) -> AbstractContextManager[BucketApi] | None:
+        return self._api
 
     def present(self, key: str) -> Written | None:
         try:
@@ -63,7 +116,23 @@ class BucketTarget(Target):
             return Written(*sha256_of(file))
 
     def write(self, entry: Entry, content: IO[bytes]) -> None:
-        self._objects.put(entry.key, content, entry.content_type or "application/octet-stream", metadata=entry.metadata)
+        if entry.tags and not self._refuses_tags:
+            try:
+                self._put(entry, content, entry.tags)
+                return
+            except StorageFull:
+                raise
+            except TollhouseError:  # perhaps for the tags, which not every server takes: the content counts more
+                content.seek(0)
+        self._put(entry, content, {})
+        if entry.tags:
+            self._refuses_tags = True
+            self._untagged.append(entry.key)
+
+    def _put(self, entry: Entry, content: IO[bytes], tags: dict[str, str]) -> None:
+        # In one request with the content: a server that knows no tags would take a request for them alone as a new content.
+        content_type = entry.content_type or "application/octet-stream"
+        self._objects.put(entry.key, content, content_type, metadata=entry.metadata, tags=tags)
 
     def describe(self, entry: Entry) -> Literal["done", "unable"]:
         if not self._objects.keeps_attributes:
@@ -74,3 +143,7 @@ class BucketTarget(Target):
             file.seek(0)
             self.write(entry, file)
         return "done"
+
+    def finish(self) -> list[str]:
+        count = len(self._untagged)
+        return [f"the server refuses the tags of {count} objects, such as {self._untagged[0]}; all else of them is there"] if count else []

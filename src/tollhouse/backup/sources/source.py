@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import IO, Any, Literal
 
 from tollhouse.backup.snapshot import Entry
+from tollhouse.store.bucket_api import BucketApi
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,8 @@ class Described:
     content_type: str | None = None
     metadata: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
+    # What was looked at, where that is known better than from the listing: the content that is then asked for is this one's.
+    found: Found | None = None
 
 
 class Source(ABC):
@@ -51,7 +54,7 @@ class Source(ABC):
         return Described()
 
     def configuration(self) -> dict[str, Any]:
-        """What belongs to the whole: a bucket's settings, a database's schema."""
+        """What belongs to the whole: a bucket's settings, a database's schema. Asked for when everything else has been read."""
         return {}
 
     def problems(self) -> list[dict[str, str]]:
@@ -86,6 +89,10 @@ class Target(ABC):
     writers = 1
     # Whether what is written is there only after `finish`.
     staged = False
+
+    def settings(self) -> AbstractContextManager[BucketApi] | None:
+        """The bucket, to ask for its settings and to change them; None for what has none."""
+        return None
 
     def takes(self, key: str) -> bool:
         """Whether there is a place for an object; one that is another's copy in other words may have none."""
