@@ -15,7 +15,8 @@ from tests.backup.parts import HOUR, NOON, contents, made, take
 from tests.contract.test_objects import KEYS, moto, rclone
 from tollhouse import backup
 from tollhouse.backup import Selection, Source
-from tollhouse.backup.configuration import changed, lines
+from tollhouse.backup.configuration import settings_changed as changed
+from tollhouse.backup.configuration import settings_shown as lines
 from tollhouse.backup.sources import bucket_settings
 from tollhouse.backup.sources.bucket import BucketSource
 from tollhouse.kit.errors import BadInput, Conflict, Damaged, NotFound

@@ -4,6 +4,7 @@ docs/backup-format.md is the format. `init` and `open_repository` give a `Reposi
 back, `verify` checks, `prune` deletes what is not kept, `copy` replicates, `drill` restores for practice and measures.
 """
 
+from tollhouse.backup.configuration import settings_changed, settings_shown
 from tollhouse.backup.coverage import Coverage, coverage
 from tollhouse.backup.drill import OBJECTIVES, Drilled, drill
 from tollhouse.backup.history import BackupRun, find_run, list_runs
@@ -71,6 +72,8 @@ __all__ = [
     "remove_schedule",
     "restore",
     "selected",
+    "settings_changed",
+    "settings_shown",
     "source_at",
     "take",
     "target_at",

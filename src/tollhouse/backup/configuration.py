@@ -60,7 +60,7 @@ def put_back(
     return actions, errors
 
 
-def lines(configuration: Mapping[str, Any]) -> list[tuple[str, str]]:
+def settings_shown(configuration: Mapping[str, Any]) -> list[tuple[str, str]]:
     """A bucket's settings for people, name and value; nothing for what is no bucket."""
     if "settings" not in configuration:
         return []
@@ -71,7 +71,7 @@ def lines(configuration: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(name, value) for name, value in shown if value]
 
 
-def changed(older: Sequence[Collection], newer: Sequence[Collection]) -> list[tuple[str, str, str]]:
+def settings_changed(older: Sequence[Collection], newer: Sequence[Collection]) -> list[tuple[str, str, str]]:
     """What became of the settings of sources that are in both: change, source, and the name of the setting."""
     before = {one.address: one.configuration for one in older}
     found = []

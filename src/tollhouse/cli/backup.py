@@ -137,7 +137,7 @@ def show_snapshot(
                     {"source": collection.address, "key": entry.key, "size": entry.size, "modified": modified, "sha256": entry.sha256}
                 )
     rows = [(one["key"], one["size"], str(one["modified"])[:19], str(one["sha256"])[:12]) for one in objects]
-    answer = _shown(chosen) | {"objects_shown": objects}
+    answer = _shown(chosen, whole=True) | {"objects_shown": objects}
     show(
         answer,
         as_json,
@@ -145,6 +145,9 @@ def show_snapshot(
         rows,
         f"{chosen.id}, {chosen.time[:19]}, {chosen.kind}, {chosen.objects} objects",
     )
+    for collection in chosen.collections if not as_json else ():
+        if settings := backup.settings_shown(collection.configuration):
+            show({}, False, ("setting", "value"), settings, f"The bucket of {collection.address}")
 
 
 @app.command()
@@ -158,7 +161,13 @@ def diff(repository: At, older: str, newer: Annotated[str, typer.Argument()] = "
     rows = [("added", *key) for key in sorted(after.keys() - before.keys())]
     rows += [("changed", *key) for key in sorted(key for key in after.keys() & before.keys() if after[key] != before[key])]
     rows += [("removed", *key) for key in sorted(before.keys() - after.keys())]
-    answer = {"changes": [{"change": change, "source": source, "key": key} for change, source, key in rows], "total": len(rows)}
+    settings = backup.settings_changed(opened.snapshot(older).collections, opened.snapshot(newer).collections)
+    answer = {
+        "changes": [{"change": change, "source": source, "key": key} for change, source, key in rows],
+        "settings": [{"change": change, "source": source, "setting": name} for change, source, name in settings],
+        "total": len(rows),
+    }
+    rows += [(change, source, f"setting {name}") for change, source, name in settings]
     show(answer, as_json, ("change", "source", "key"), rows)
 
 
@@ -286,24 +295,27 @@ To = Annotated[str, typer.Option("--to", help="Directory or s3://bucket/prefix t
 From = Annotated[str | None, typer.Option("--source", help="Which source, where the snapshot has several.")]
 Dry = Annotated[bool, typer.Option("--dry-run", help="Say exactly what would change.")]
 Over = Annotated[bool, typer.Option("--overwrite", help="Replace what is there and differs.")]
+Settings = Annotated[
+    bool, typer.Option("--configuration", help="Put the bucket's settings back as well, and make the bucket if there is none.")
+]
 
 
 @restoring.command("full")
 def restore_full(
     repository: At, to: To, snapshot: Which = "latest", key: Key = None, prefix: Prefix = None, as_of: AsOf = None, source: From = None,
-    dry_run: Dry = False, overwrite: Over = False, as_json: AsJson = False,
+    dry_run: Dry = False, overwrite: Over = False, configuration: Settings = False, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Contents and metadata."""
-    _restore("full", repository, to, snapshot, Selection(key, prefix, source), as_of, dry_run, overwrite, as_json)
+    _restore("full", repository, to, snapshot, Selection(key, prefix, source), as_of, dry_run, overwrite, as_json, configuration)
 
 
 @restoring.command("metadata")
 def restore_metadata(
     repository: At, to: To, snapshot: Which = "latest", key: Key = None, prefix: Prefix = None, as_of: AsOf = None, source: From = None,
-    dry_run: Dry = False, as_json: AsJson = False,
+    dry_run: Dry = False, configuration: Settings = False, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Content types and metadata of objects that are there."""
-    _restore("metadata", repository, to, snapshot, Selection(key, prefix, source), as_of, dry_run, True, as_json)
+    _restore("metadata", repository, to, snapshot, Selection(key, prefix, source), as_of, dry_run, True, as_json, configuration)
 
 
 @restoring.command("data")
@@ -316,23 +328,35 @@ def restore_data(
 
 
 def _restore(
-    part: Part, repository: str, to: str, snapshot: str, chosen: Selection, as_of: str | None, dry_run: bool, overwrite: bool, as_json: bool
-) -> None:
+    part: Part, repository: str, to: str, snapshot: str, chosen: Selection, as_of: str | None, dry_run: bool, overwrite: bool, as_json: bool,
+    configuration: bool = False,
+) -> None:  # fmt: skip
     opened = _opened(repository)
     moment = times.moment(times.parse_time(as_of, "--as-of")) if as_of else None
     taken = opened.snapshot(snapshot, moment)
     target = backup.target_at(to, s3_access(load(os.environ)))
     with _bar("restore", as_json) as report:
-        done = backup.restore(opened, taken, target, part, chosen, overwrite, dry_run, report)
+        done = backup.restore(opened, taken, target, part, chosen, overwrite, dry_run, report, configuration)
     answer: dict[str, Any] = {"snapshot": taken.id, "dry_run": dry_run, "bytes": done.bytes, "actions": done.actions, "errors": done.errors}
+    answer["settings"] = done.settings
     rows = [("would " * dry_run + action, key) for action, keys in done.actions.items() if action != "identical" for key in keys[:1000]]
     counts = ", ".join(f"{len(keys)} {action}" for action, keys in done.actions.items())
     show(
         answer, as_json, ("action", "key"), rows if dry_run else rows[:20], f"{taken.id} of {taken.time[:19]}: {counts}; {done.bytes} bytes"
     )
+    if not as_json:
+        _print_settings(done)
     if done.errors:
         said = "; ".join(f"{error['key']}: {error['reason']}" for error in done.errors[:10])
-        raise Conflict(f"{len(done.errors)} objects were not restored: {said}.")
+        raise Conflict(f"{len(done.errors)} {'things' if done.settings else 'objects'} were not restored: {said}.")
+
+
+def _print_settings(done: backup.Restored) -> None:
+    out = console()
+    if left := [name for name, action in done.settings.items() if action == "left"]:
+        out.print(f"The bucket's settings that are not as in the snapshot: {', '.join(left)}. --configuration puts them back.", soft_wrap=True)
+    elif done.settings:
+        out.print("Settings: " + ", ".join(f"{name} {action}" for name, action in done.settings.items()) + ".", soft_wrap=True)
 
 
 def _all(opened: Repository, snapshot: Snapshot) -> Iterator[tuple[str, backup.Entry]]:
@@ -351,9 +375,10 @@ def _opened(address: str) -> Repository:
     return backup.open_repository(_objects(address), load(os.environ).backup_passphrase or None)
 
 
-def _shown(snapshot: Snapshot) -> dict[str, Any]:
+def _shown(snapshot: Snapshot, whole: bool = False) -> dict[str, Any]:
     sources = [
         {"address": one.address, "kind": one.kind, "objects": one.objects, "bytes": one.bytes, "errors": one.errors}
+        | ({"configuration": one.configuration} if whole else {})
         for one in snapshot.collections
     ]
     return {
@@ -392,6 +417,8 @@ def _print_errors(snapshot: Snapshot, as_json: bool) -> None:
         for collection in snapshot.collections:
             for error in collection.errors[:20]:
                 console().print(f"not read: {error['key'] or collection.address}: {error['reason']}", soft_wrap=True)
+            for name, reason in collection.configuration.get("unreadable", {}).items():
+                console().print(f"not read: the bucket's {name}: {reason}", soft_wrap=True)
 
 
 @contextmanager
