@@ -328,8 +328,8 @@ def restore_data(
 
 
 def _restore(
-    part: Part, repository: str, to: str, snapshot: str, chosen: Selection, as_of: str | None, dry_run: bool, overwrite: bool, as_json: bool,
-    configuration: bool = False,
+    part: Part, repository: str, to: str, snapshot: str, chosen: Selection, as_of: str | None,
+    dry_run: bool, overwrite: bool, as_json: bool, configuration: bool = False,
 ) -> None:  # fmt: skip
     opened = _opened(repository)
     moment = times.moment(times.parse_time(as_of, "--as-of")) if as_of else None
@@ -354,7 +354,7 @@ def _restore(
 def _print_settings(done: backup.Restored) -> None:
     out = console()
     if left := [name for name, action in done.settings.items() if action == "left"]:
-        out.print(f"The bucket's settings that are not as in the snapshot: {', '.join(left)}. --configuration puts them back.", soft_wrap=True)
+        out.print(f"Settings of the bucket that differ: {', '.join(left)}. Say --configuration to put them back.", soft_wrap=True)
     elif done.settings:
         out.print("Settings: " + ", ".join(f"{name} {action}" for name, action in done.settings.items()) + ".", soft_wrap=True)
 
