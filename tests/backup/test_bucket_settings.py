@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from obstore.store import MemoryStore
 
 from tests.backup.parts import HOUR, NOON, contents, made, take
 from tests.contract.test_objects import KEYS, moto, rclone
+from tests.scenarios.command_line import CommandLine
 from tollhouse import backup
 from tollhouse.backup import Selection, Source
 from tollhouse.backup.configuration import settings_changed as changed
@@ -228,6 +230,53 @@ def test_settings_are_said_in_a_line_each(s3: S3Access) -> None:
     assert shown["lifecycle"] == "Rule Expiration Days 30, ID old, Filter Prefix tmp/, Status Enabled"
     assert shown["policy"] == EVERY["policy"]
     assert shown["not set"] == "object lock"
+
+
+# On the command line
+
+
+def test_a_store_that_is_lost_comes_back_with_its_settings_on_a_new_server(s3: S3Access, command_line: CommandLine, tmp_path: Path) -> None:
+    bucket, address = new_bucket(s3, EVERY), "s3://lost-and-found"
+    Objects.at(f"s3://{bucket}", s3).put("a", b"alpha", tags={"kind": "page"})
+    environment = {"MINIO_ENDPOINT": s3.endpoint, "MINIO_ACCESS_KEY": KEYS[0], "MINIO_SECRET_KEY": KEYS[1], "MINIO_USE_SSL": "false"}
+
+    def say(*words: str, code: int = 0) -> Any:
+        return command_line.answer("backup", *words, "--repository", "repo", folder=tmp_path, environment=environment, code=code)
+
+    assert command_line.run("backup", "init", "repo", "--plain", folder=tmp_path).returncode == 0
+    older = say("full", "--source", f"s3://{bucket}")["id"]
+    wanted = ("restore", "full", "--to", address)
+    assert "say --configuration" in say(*wanted, code=4)
+    planned = say(*wanted, "--configuration", "--dry-run")
+    assert (planned["actions"]["create"], planned["settings"]) == (["a"], dict.fromkeys(EVERY, "create"))
+    assert say(*wanted, "--configuration")["settings"] == dict.fromkeys(EVERY, "create")
+    assert settings_of(s3, "lost-and-found")["settings"] == EVERY
+    assert say("show")["sources"][0]["configuration"]["settings"] == EVERY
+    with BucketApi(bucket, s3) as api:
+        bucket_settings.put(api, "versioning", SUSPENDED)
+    say("metadata", "--source", f"s3://{bucket}")
+    assert say("diff", older)["settings"] == [{"change": "changed", "source": f"s3://{bucket}", "setting": "versioning"}]
+    assert say("restore", "metadata", "--to", address, "--configuration")["settings"]["versioning"] == "overwrite"
+    assert settings_of(s3, "lost-and-found")["settings"]["versioning"] == SUSPENDED
+
+
+def test_people_are_shown_settings_and_told_which_were_left(s3: S3Access, command_line: CommandLine, tmp_path: Path) -> None:
+    bucket, to = new_bucket(s3, EVERY), new_bucket(s3)
+    Objects.at(f"s3://{bucket}", s3).put("a", b"alpha")
+    environment = {"MINIO_ENDPOINT": s3.endpoint, "MINIO_ACCESS_KEY": KEYS[0], "MINIO_SECRET_KEY": KEYS[1], "MINIO_USE_SSL": "false"}
+
+    def say(*words: str) -> str:
+        told = command_line.run("backup", *words, "--repository", "repo", folder=tmp_path, environment=environment)
+        assert told.returncode == 0, told.stderr
+        return told.stdout
+
+    command_line.run("backup", "init", "repo", "--plain", folder=tmp_path)
+    say("full", "--source", f"s3://{bucket}")
+    shown = say("show")
+    assert "team=music & film" in shown
+    assert "not set" in shown
+    assert "Settings of the bucket that differ: versioning, encryption" in say("restore", "full", "--to", f"s3://{to}")
+    assert "Settings: versioning create" in say("restore", "full", "--to", f"s3://{to}", "--configuration")
 
 
 # A server that knows objects alone

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from tollhouse import backup
@@ -147,7 +148,8 @@ def show_snapshot(
     )
     for collection in chosen.collections if not as_json else ():
         if settings := backup.settings_shown(collection.configuration):
-            show({}, False, ("setting", "value"), settings, f"The bucket of {collection.address}")
+            rows = [(name, escape(value)) for name, value in settings]
+            show({}, False, ("setting", "value"), rows, f"The bucket of {collection.address}")
 
 
 @app.command()
