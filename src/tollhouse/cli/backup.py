@@ -148,8 +148,8 @@ def show_snapshot(
     )
     for collection in chosen.collections if not as_json else ():
         if settings := backup.settings_shown(collection.configuration):
-            rows = [(name, escape(value)) for name, value in settings]
-            show({}, False, ("setting", "value"), rows, f"The bucket of {collection.address}")
+            escaped = [(name, escape(value)) for name, value in settings]
+            show({}, False, ("setting", "value"), escaped, f"The bucket of {collection.address}")
 
 
 @app.command()
