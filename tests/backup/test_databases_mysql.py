@@ -15,6 +15,7 @@ import psycopg
 import pymysql
 import pytest
 
+from tests.backup.parts import NOON
 from tests.backup.test_databases import (  # noqa: F401 - the fixture is used by its name
     common_sqlite,
     contents,
@@ -23,7 +24,10 @@ from tests.backup.test_databases import (  # noqa: F401 - the fixture is used by
     restored,
     whole,
 )
+from tollhouse import backup
 from tollhouse.backup import Repository
+from tollhouse.backup.sources.databases.mysql import MySQLEngine
+from tollhouse.kit import ids
 
 pytestmark = pytest.mark.soak
 
@@ -170,3 +174,47 @@ def test_tables_move_between_mysql_and_others(repository: Repository, mariadb: P
     assert back.errors == []
     with psycopg.connect(postgres) as connection:
         assert connection.execute("SELECT count(*), sum(balance) FROM people").fetchone() is not None
+
+
+def drills_left(mariadb: Path) -> list[str]:
+    found = execute(mariadb, "first", "SELECT schema_name FROM information_schema.schemata WHERE schema_name LIKE 'tollhouse%'")
+    return [row[0] for row in found]
+
+
+def test_a_drill_of_mysql_loads_it_and_leaves_nothing(repository: Repository, mariadb: Path, first: str) -> None:  # noqa: F811
+    execute(mariadb, "first", NASTY)
+    left, running = ids.new("tollhouse_drill"), ids.new("tollhouse_drill")
+    execute(mariadb, "first", f"CREATE DATABASE {left}; CREATE DATABASE {running}")
+    with pymysql.connect(unix_socket=str(mariadb), user="root") as connection:
+        connection.cursor().execute(f"SELECT GET_LOCK('{running}', 0)")  # as a drill does that is running
+        done = backup.drill(repository, whole(repository, first), NOON)
+        assert (done.faults, done.loaded) == ([], True)
+        assert drills_left(mariadb) == [running]
+    execute(mariadb, "first", f"DROP DATABASE {running}")
+
+
+def test_an_account_of_mysql_that_may_make_no_database_has_its_files_compared(
+    repository: Repository,  # noqa: F811
+    mariadb: Path,
+    first: str,
+) -> None:
+    execute(mariadb, "first", "CREATE TABLE a (id int PRIMARY KEY); INSERT INTO a VALUES (1), (2)")
+    execute(mariadb, "first", "CREATE USER poor@localhost; GRANT SELECT ON first.* TO poor@localhost")
+    done = backup.drill(repository, whole(repository, first.replace("//root@", "//poor@")), NOON)
+    assert (done.faults, done.loaded) == ([], False)
+    assert "Access denied" in done.databases[0].reason
+    assert drills_left(mariadb) == []
+
+
+def test_a_drill_of_mysql_in_which_a_row_is_lost_fails(
+    repository: Repository,  # noqa: F811
+    mariadb: Path,
+    first: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    execute(mariadb, "first", "CREATE TABLE a (id int PRIMARY KEY); INSERT INTO a VALUES (1), (2), (3)")
+    snapshot = whole(repository, first)
+    insert = MySQLEngine._insert
+    monkeypatch.setattr(MySQLEngine, "_insert", lambda engine, into, rows: insert(engine, into, rows[1:]))
+    assert backup.drill(repository, snapshot, NOON).faults[0] == "tables/main.a: 2 rows came back of 3"
+    assert drills_left(mariadb) == []

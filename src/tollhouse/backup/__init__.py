@@ -8,6 +8,7 @@ from tollhouse.backup.configuration import settings_changed, settings_shown
 from tollhouse.backup.coverage import Coverage, coverage
 from tollhouse.backup.drill import OBJECTIVES, Drilled, drill
 from tollhouse.backup.history import BackupRun, find_run, list_runs
+from tollhouse.backup.loading import Loaded, server_for
 from tollhouse.backup.places import BackupPlace, add_place, find_place, list_places
 from tollhouse.backup.progress import Report
 from tollhouse.backup.prune import Pruned, prune
@@ -37,6 +38,7 @@ __all__ = [
     "Drilled",
     "Entry",
     "Keep",
+    "Loaded",
     "NewSchedule",
     "Order",
     "Part",
@@ -72,6 +74,7 @@ __all__ = [
     "remove_schedule",
     "restore",
     "selected",
+    "server_for",
     "settings_changed",
     "settings_shown",
     "source_at",

@@ -1,20 +1,24 @@
 """A drill: restore the newest snapshot into a scratch place, compare everything, and measure what that says of a real disaster.
 
-The recovery time is how long the restore took. The recovery point is how old the snapshot was: what would have been lost.
+The recovery time is how long the restore took. The recovery point is how old the snapshot was: what would have been lost. A
+database is loaded into a scratch database; where none can be made, its files alone are restored and compared, and the result says so.
 """
 
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from tollhouse.backup.loading import Loaded, load
 from tollhouse.backup.progress import Report, silent
 from tollhouse.backup.repository import Repository
 from tollhouse.backup.restore import Selection, restore, selected
-from tollhouse.backup.snapshot import Snapshot
+from tollhouse.backup.snapshot import Collection, Snapshot
+from tollhouse.backup.sources.database import DatabaseSource
 from tollhouse.backup.sources.directory import DirectoryTarget
-from tollhouse.backup.sources.tollhouse import bring_back
+from tollhouse.backup.sources.tollhouse import NAME, bring_back
 from tollhouse.kit.errors import TollhouseError
 
 # Scenario: (recovery time, recovery point), the objectives of the seed documents.
@@ -39,6 +43,7 @@ class Drilled:
     rto_objective: float
     rpo_objective: float
     faults: list[str] = field(default_factory=list)
+    databases: list[Loaded] = field(default_factory=list)
 
     @property
     def passed(self) -> bool:
@@ -50,6 +55,11 @@ class Drilled:
         """Whether both objectives were met."""
         return self.rto_seconds <= self.rto_objective and self.rpo_seconds <= self.rpo_objective
 
+    @property
+    def loaded(self) -> bool:
+        """Whether every database of the snapshot was loaded into one."""
+        return all(one.loaded for one in self.databases)
+
 
 def drill(
     repository: Repository,
@@ -58,34 +68,55 @@ def drill(
     scenario: str = "store",
     scratch: Path | None = None,
     report: Report = silent,
+    server_of: Callable[[str], str] = str,
 ) -> Drilled:
-    """Restore a snapshot to a scratch directory, which is removed again, and compare each object with what was recorded."""
+    """Restore a snapshot to a scratch place, which is removed again, and compare each object with what was recorded.
+
+    `server_of` says at which address the scratch database is made for the database at an address; by itself, at the same.
+    """
     rto, rpo = OBJECTIVES[scenario]
     faults: list[str] = []
-    objects = size = 0
-    began = time.monotonic()
+    databases: list[Loaded] = []
+    took = 0.0
     with tempfile.TemporaryDirectory(prefix="tollhouse-drill-", dir=scratch) as place:
         for at, collection in enumerate(snapshot.collections):
-            target = DirectoryTarget(Path(place) / str(at))
-            chosen = Selection(source=collection.address)
-            if collection.objects:
-                restored = restore(repository, snapshot, target, chosen=chosen, report=report)
-                faults += [f"{error['key']}: {error['reason']}" for error in restored.errors]
-        for at, collection in enumerate(snapshot.collections):
-            if collection.kind == "tollhouse" and not faults:  # files that are right are not yet a Tollhouse that starts
-                faults += _revived(Path(place) / str(at), Path(place) / f"{at}-data")
-        took = time.monotonic() - began
-        for at, collection in enumerate(snapshot.collections):
-            target = DirectoryTarget(Path(place) / str(at))
-            for entry in selected(repository, snapshot, Selection(source=collection.address)) if collection.objects else ():
-                objects, size = objects + 1, size + entry.size
-                if collection.kind == "tollhouse":
-                    continue  # its files were moved to where they belong, and each was compared when it was written
-                present = target.present(entry.key)
-                if present is None or (present.size, present.sha256) != (entry.size, entry.sha256):
-                    faults.append(f"{entry.key}: it did not come back as it was.")
+            folder = Path(place) / str(at)
+            if collection.kind == DatabaseSource.kind and collection.objects:
+                folder.mkdir()
+                databases.append(load(repository, snapshot, collection, server_of(collection.address), folder, report))
+                faults += databases[-1].faults
+                took += databases[-1].seconds
+                if databases[-1].loaded:
+                    continue
+            began = time.monotonic()
+            faults += _restored(repository, snapshot, collection, folder, report)
+            took += time.monotonic() - began
+            faults += _different(repository, snapshot, collection, folder)
     age = max(timedelta(0), now - snapshot.moment)
-    return Drilled(scenario, snapshot.id, objects, size, took, age.total_seconds(), rto.total_seconds(), rpo.total_seconds(), faults[:100])
+    times = (took, age.total_seconds(), rto.total_seconds(), rpo.total_seconds())
+    return Drilled(scenario, snapshot.id, snapshot.objects, snapshot.bytes, *times, faults[:100], databases)
+
+
+def _restored(repository: Repository, snapshot: Snapshot, collection: Collection, folder: Path, report: Report) -> list[str]:
+    """Restore a collection's files; returns what went wrong."""
+    if not collection.objects:
+        return []
+    done = restore(repository, snapshot, DirectoryTarget(folder), chosen=Selection(source=collection.address), report=report)
+    if done.errors or collection.kind != NAME:
+        return [f"{error['key']}: {error['reason']}" for error in done.errors]
+    return _revived(folder, folder.with_name(f"{folder.name}-data"))  # files that are right are not yet a Tollhouse that starts
+
+
+def _different(repository: Repository, snapshot: Snapshot, collection: Collection, folder: Path) -> list[str]:
+    """What of a collection's files is not as it was recorded."""
+    if collection.kind == NAME or not collection.objects:
+        return []  # Tollhouse's own were moved to where they belong, and each was compared when it was written
+    target, found = DirectoryTarget(folder), []
+    for entry in selected(repository, snapshot, Selection(source=collection.address)):
+        present = target.present(entry.key)
+        if present is None or (present.size, present.sha256) != (entry.size, entry.sha256):
+            found.append(f"{entry.key}: it did not come back as it was.")
+    return found
 
 
 def _revived(staged: Path, data: Path) -> list[str]:

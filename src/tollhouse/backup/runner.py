@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from tollhouse import journal
 from tollhouse.backup.drill import OBJECTIVES, drill
 from tollhouse.backup.history import BackupRun, begin_run, last_completed, usual_growth
+from tollhouse.backup.loading import server_for
 from tollhouse.backup.places import BackupPlace
 from tollhouse.backup.prune import prune
 from tollhouse.backup.repository import Repository, open_repository
@@ -19,7 +20,7 @@ from tollhouse.backup.run import Order, take
 from tollhouse.backup.schedules import NOTHING_TO_KEEP, TAKING, BackupSchedule, claim_due, following, interval, kept_in, list_schedules
 from tollhouse.backup.snapshot import Snapshot
 from tollhouse.backup.sources import Source, Target
-from tollhouse.backup.sources.databases import shown
+from tollhouse.backup.sources.databases import is_database, shown
 from tollhouse.backup.transfer import copy
 from tollhouse.backup.verify import verify
 from tollhouse.kit.errors import Damaged, NotFound, TollhouseError, Unprocessable
@@ -115,7 +116,8 @@ class Runner:
             case "verify":
                 values = self._verify(repository, float(options.get("percent", 100)))
             case "drill":
-                values = self._drill(repository, str(options.get("snapshot", "latest")), str(options.get("scenario", "store")))
+                scratch = str(options.get("scratch", "")) or (schedule.source if schedule and is_database(schedule.source) else "")
+                values = self._drill(repository, place, options, scratch)
             case _:  # a copy or a prune alone, which the others do after their own work
                 values = {"status": "completed"}
         if kind == "copy" or (second is not None and values["status"] == "completed"):
@@ -165,11 +167,14 @@ class Runner:
             "detail": {"packs": found.packs, "packs_read": found.packs_read, "snapshots": found.snapshots},
         }
 
-    def _drill(self, repository: Repository, wanted: str, scenario: str) -> dict[str, Any]:
-        snapshot: Snapshot = repository.snapshot(wanted)
+    def _drill(self, repository: Repository, place: BackupPlace, options: dict[str, Any], scratch: str) -> dict[str, Any]:
+        snapshot: Snapshot = repository.snapshot(str(options.get("snapshot", "latest")))
+        scenario = str(options.get("scenario", "store"))
         if scenario not in OBJECTIVES:
             raise Damaged(f"There is no scenario {scenario!r}.")
-        done = drill(repository, snapshot, self.clock(), scenario)
+        with self.records.reading() as session:
+            known = {one.shown: one.source for one in list_schedules(session, place.organization)}
+        done = drill(repository, snapshot, self.clock(), scenario, server_of=lambda address: server_for(address, scratch, known))
         return {
             "status": "completed" if done.passed else "failed",
             "snapshot": snapshot.id,
@@ -183,7 +188,8 @@ class Runner:
                 "rto_objective": done.rto_objective,
                 "rpo_objective": done.rpo_objective,
                 "in_time": done.in_time,
-            },
+            }
+            | ({"loaded": done.loaded, "databases": [one.told for one in done.databases]} if done.databases else {}),
         }
 
     def _tell(self, session: Session, run: BackupRun, place: BackupPlace, schedule: BackupSchedule | None) -> None:

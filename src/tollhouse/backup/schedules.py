@@ -58,7 +58,10 @@ class BackupSchedule(Record):
 
 @dataclass(frozen=True)
 class NewSchedule:
-    """What a schedule is made from; `repository` and `copy_to` are ids."""
+    """What a schedule is made from; `repository` and `copy_to` are ids.
+
+    A drill's `source`, if it is a database's address, is where it makes the scratch databases of that kind.
+    """
 
     name: str
     kind: str

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -270,6 +271,7 @@ def drill(
     repository: At,
     snapshot: Which = "latest",
     scenario: Annotated[str, typer.Option(help=f"Which objectives: {', '.join(backup.OBJECTIVES)}.")] = "store",
+    scratch: Annotated[str, typer.Option(help="Address of a database server to make scratch databases on, if not the source's own.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Restore into a scratch place, compare everything, and measure recovery time and point; ends with 9 where it fails."""
@@ -277,15 +279,21 @@ def drill(
         raise Unprocessable(f"--scenario: {scenario!r} is none of {', '.join(backup.OBJECTIVES)}.")
     opened = _opened(repository)
     with _bar("drill", as_json) as report:
-        done = backup.drill(opened, opened.snapshot(snapshot), datetime.now(UTC), scenario, report=report)
+        taken, now = opened.snapshot(snapshot), datetime.now(UTC)
+        server_of = partial(backup.server_for, named=scratch, known={})
+        done = backup.drill(opened, taken, now, scenario, report=report, server_of=server_of)
     names = ("snapshot", "scenario", "objects", "bytes", "rto_seconds", "rto_objective", "rpo_seconds", "rpo_objective", "faults")
     answer = {name: getattr(done, name) for name in names} | {"passed": done.passed, "in_time": done.in_time}
+    answer |= {"loaded": done.loaded, "databases": [one.told for one in done.databases]} if done.databases else {}
     rows = [
         ("recovery time", f"{done.rto_seconds:.2f} s", f"{done.rto_objective:.0f} s"),
         ("recovery point", f"{done.rpo_seconds:.0f} s", f"{done.rpo_objective:.0f} s"),
     ]
     title = f"{done.objects} objects, {done.bytes} bytes restored and compared: {'all as they were' if done.passed else 'NOT as they were'}"
     show(answer, as_json, ("", "measured", "objective"), rows, title)
+    for one in done.databases if not as_json else ():
+        what = f"{one.rows} rows in {one.tables} tables loaded" if one.loaded else f"not loaded, only its files were compared: {one.reason}"
+        console().print(f"{one.source}: {what}", soft_wrap=True)
     if not done.passed:
         raise Damaged(f"The drill failed: {' '.join(done.faults[:5])}")
 

@@ -174,6 +174,17 @@ class DatabaseTarget(Target):
                 copied(content, file_)
         self._sent[entry.key] = Written(entry.size, entry.sha256)
 
+    def counted(self, keys: Iterable[str]) -> dict[str, int]:
+        """How many rows there are in the tables whose rows have these keys; a table that is not there is left out."""
+        found: dict[str, int] = {}
+        with self._engine.reading():
+            there = set(self._engine.names())
+            for key in keys:
+                name = self._engine.own(self._parts(key)[0])
+                if name in there:
+                    found[key] = self._engine.count(name)
+        return found
+
     def finish(self) -> list[str]:
         said: list[str] = []
         waiting, self._staged = dict(self._staged), {}
@@ -279,7 +290,9 @@ class DatabaseTarget(Target):
             there = _written(ndjson(original.columns, engine.pages(table)))
             same = rows is None or there.sha256 == _digest(rows)
         if not same:
-            raise Damaged("its rows read back differently from what was put in")
+            wanted, count = sum(1 for _ in _pages(original, rows)), engine.count(table.called)
+            fewer = f"{count} rows came back of {wanted}" if count != wanted else "its rows read back differently from what was put in"
+            raise Damaged(fewer)
 
     def _drop(self, table: Table) -> None:
         try:

@@ -11,7 +11,7 @@ from tollhouse import backup
 from tollhouse.access import Caller
 from tollhouse.backup import BackupPlace, BackupRun, BackupSchedule, NewSchedule, Selection
 from tollhouse.backup.runner import is_directory
-from tollhouse.kit.errors import Conflict, Unprocessable
+from tollhouse.kit.errors import Conflict, Forbidden, Unprocessable
 from tollhouse.web.answer import Answer, body_of, schema_of
 from tollhouse.web.api.jobs import instant
 from tollhouse.web.guard import Admin, Operator
@@ -55,11 +55,12 @@ class BackupIn(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class DrillIn(msgspec.Struct, forbid_unknown_fields=True):
-    """A drill to be held now."""
+    """A drill to be held now; `scratch` is a database server to make scratch databases on, and for the operator to name."""
 
     repository: Name
     scenario: Annotated[str, msgspec.Meta(max_length=20)] = "store"
     snapshot: Annotated[str, msgspec.Meta(max_length=80)] = "latest"
+    scratch: Annotated[str, msgspec.Meta(max_length=1000)] = ""
 
 
 class RestoreIn(msgspec.Struct, forbid_unknown_fields=True):
@@ -230,9 +231,11 @@ def list_drills(parts: Wired, caller: Admin, page: Paged) -> Response:
 @router.post("/api/drills", openapi_extra=schema_of(DrillIn), status_code=201)
 def hold_drill(parts: Wired, caller: Admin, wanted: Annotated[DrillIn, Depends(body_of(DrillIn))]) -> Response:
     """Restore into a scratch place, compare everything, measure."""
+    if wanted.scratch and not caller.operator:
+        raise Forbidden("scratch: only the command line on the server itself may name a database server.")
     with parts.records.reading() as session:
         place = backup.find_place(session, caller.organization, wanted.repository)
-    options = {"scenario": wanted.scenario, "snapshot": wanted.snapshot}
+    options = {"scenario": wanted.scenario, "snapshot": wanted.snapshot, "scratch": wanted.scratch}
     return Answer(_run(parts.backups.run(caller.organization, caller.name, "drill", "", place, options=options)), 201)
 
 

@@ -34,6 +34,12 @@ def is_database(address: str) -> bool:
     return bool(there) and scheme.partition("+")[0] in SCHEMES
 
 
+def kind_of(address: str) -> str:
+    """The kind of database at an address: postgresql, mysql, sqlite or duckdb; raises BadInput."""
+    backend = place_of(address).url.get_backend_name()
+    return {"postgres": "postgresql", "mariadb": "mysql"}.get(backend, backend)
+
+
 def shown(address: str) -> str:
     """An address as people may see it: a database's without its password, any other as it is."""
     if not is_database(address):

@@ -100,6 +100,9 @@ class DuckDBEngine(Engine):
             "sequences": [{"schema": one[0], "name": one[1], "last_value": one[2]} for one in sequences],
         }
 
+    def count(self, name: Name) -> int:
+        return int(self.run(f"SELECT count(*) FROM {self.quoted(name)}")[0][0])
+
     def describe(self, name: Name) -> Table:
         where = "WHERE database_name = current_database() AND schema_name = ? AND table_name = ?"
         found = self.run(f"SELECT sql, comment FROM duckdb_tables() {where}", *name)

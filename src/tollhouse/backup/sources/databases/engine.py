@@ -50,6 +50,10 @@ class Engine(ABC):
         """About how many bytes its rows are."""
 
     @abstractmethod
+    def count(self, name: Name) -> int:
+        """How many rows it has."""
+
+    @abstractmethod
     def describe(self, name: Name) -> Table:
         """The table; raises NotFound."""
 

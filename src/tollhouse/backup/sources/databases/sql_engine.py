@@ -51,6 +51,10 @@ class SqlEngine(Engine):
             yield
             self.run("COMMIT")
 
+    def connected(self) -> AbstractContextManager[None]:
+        """A connection without a transaction, for what a server does outside of any."""
+        return self._open(())
+
     @contextmanager
     def _open(self, begin: Sequence[str]) -> Iterator[None]:
         with self._saying():
@@ -99,6 +103,9 @@ class SqlEngine(Engine):
             with self.connection.exec_driver_sql(sql, None, execution_options=options) as result:
                 while page := result.fetchmany(PAGE):
                     yield page
+
+    def count(self, name: Name) -> int:
+        return int(self.run(f"SELECT count(*) FROM {self.quoted(name)}")[0][0])
 
     def pages(self, table: Table) -> Iterator[Page]:
         chosen = ", ".join(self.expression(column) for column in table.columns) or "NULL"
