@@ -15,8 +15,11 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+from tests.access.conftest import QUICK
 from tests.browser.drawing import page_of_manga
+from tests.scenarios.serving import PLAIN
 from tollhouse import access
+from tollhouse.access import user
 from tollhouse.app import Tollhouse, opened
 from tollhouse.cli.embedded import served
 from tollhouse.settings import Settings
@@ -36,11 +39,11 @@ DAYS = 100
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All browser tests share one process: a world and a browser take longer to make than a test."""
+    """The tests share two processes: a world and a browser take longer to make than a test, and one process takes too long."""
     here = Path(__file__).parent
     for item in items:
         if here in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("browser"))
+            item.add_marker(pytest.mark.xdist_group("every page" if item.path.stem == "test_every_page" else "browser"))
 
 
 @dataclass
@@ -105,9 +108,11 @@ class World:
 @pytest.fixture(scope="package")  # Playwright keeps an event loop running in this thread; other tests want none
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """The world, made once."""
-    with opened(Settings(data=tmp_path_factory.mktemp("world"))) as tollhouse, served(tollhouse) as url:
+    quick_passwords = pytest.MonkeyPatch.context()
+    with quick_passwords as patch, opened(Settings(data=tmp_path_factory.mktemp("world"))) as tollhouse, served(tollhouse) as url:
+        patch.setattr(user, "_hasher", QUICK)
         headers = {"authorization": f"Bearer {tollhouse.parts.guard.operator_token}"}
-        with httpx.Client(base_url=url, headers=headers, timeout=60, trust_env=False) as api:
+        with httpx.Client(base_url=url, headers=headers, timeout=60, trust_env=False, verify=PLAIN) as api:
             made = World(tollhouse, url, api)
             tollhouse.parts.clock = made.now
             _people(made)
@@ -224,8 +229,14 @@ def alice(page: Page, world: World) -> Page:
     return page
 
 
+def admit(page: Page, world: World) -> None:
+    """Sign Alice in without the page for it."""
+    answer = page.request.post(f"{world.url}/sign-in", form={"email": ALICE, "password": PASSWORD}, max_redirects=0)
+    assert answer.status == 303, answer.text()
+
+
 def sign_in(page: Page, world: World) -> None:
-    """Sign Alice in."""
+    """Sign Alice in, as she does it."""
     page.goto(f"{world.url}/sign-in")
     page.get_by_label("E-mail address").fill(ALICE)
     page.get_by_label("Password").fill(PASSWORD)

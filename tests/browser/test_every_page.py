@@ -9,7 +9,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
-from tests.browser.conftest import CAROL, SCREENSHOTS, World, context_of, sign_in
+from tests.browser.conftest import CAROL, SCREENSHOTS, World, admit, context_of
 
 CUSTOMER = {
     "jobs": "/dashboard/jobs",
@@ -42,7 +42,7 @@ def show(page: Page, world: World, name: str) -> None:
             page.locator("li.card", has=page.locator(".completed")).first.get_by_role("link").click()
             page.locator("dialog[open] .preview img").wait_for()
     elif name in OPERATOR:
-        sign_in(page, world)
+        admit(page, world)
         page.goto(f"{world.url}{OPERATOR[name]}")
     elif name == "welcome":
         page.goto(world.api.post("/api/users/link").json()["url"])
@@ -82,7 +82,7 @@ def test_every_page_can_be_read_without_javascript(browser: Browser, world: Worl
     with context_of(browser, java_script_enabled=False) as (context, _):
         page = context.new_page()
         if name == "admin-billing":
-            sign_in(page, world)
+            admit(page, world)
             page.goto(f"{world.url}/admin/billing")
         elif name == "job":
             id = world.api.get("/api/jobs", params={"user_id": CAROL, "status": "completed"}).json()["jobs"][0]["id"]
