@@ -7,6 +7,7 @@ import stat
 import struct
 import tracemalloc
 import zipfile
+import zlib
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -65,6 +66,7 @@ def test_an_ordinary_name_stays_as_it_is(name: str) -> None:
 
 BAD_NAMES = [
     "",
+    "  ",
     ".",
     "..",
     "../page.png",
@@ -223,6 +225,64 @@ def test_an_archive_that_unpacks_to_far_more_than_it_is_is_refused() -> None:
     bomb = archive({"zeros": bytes(20 << 20)})
     assert len(bomb) < 30_000
     assert str(20 << 20) in refused(bomb, "bomb.zip")
+
+
+LIE = 10
+
+
+def lying(content: bytes, **said: int) -> bytes:
+    """An archive whose directory, and whose entry itself, say something else about it than is true."""
+    packed = bytearray(archive({"a.txt": content}))
+    for mark, places in ((b"PK\x03\x04", {"crc": 14, "size": 22, "name": 30}), (b"PK\x01\x02", {"crc": 16, "size": 24})):
+        at = packed.index(mark)
+        for what in said.keys() & places.keys():
+            place = at + places[what]
+            packed[place : place + 4] = said[what].to_bytes(4, "little")
+    return bytes(packed)
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [
+        lying(bytes(50 << 20), size=LIE),
+        lying(bytes(50 << 20), size=LIE, crc=zlib.crc32(bytes(LIE))),
+        lying(b"abc", size=2),
+        lying(b"abc", size=4),
+        lying(b"abc", crc=0),
+        lying(b"abc", name=int.from_bytes(b"../b", "little")),
+    ],
+    ids=["bomb", "bomb with a checksum", "larger", "smaller", "checksum", "name"],
+)
+def test_an_archive_whose_entry_is_not_what_the_directory_says_is_refused(packed: bytes) -> None:
+    assert "'a.txt' is not what it says" in refused(packed, "a.zip")
+
+
+def test_a_lie_is_found_without_unpacking_all_of_it() -> None:
+    bomb = lying(bytes(200 << 20), size=LIE)
+    tracemalloc.start()
+    try:
+        refused(bomb, "bomb.zip")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 4 << 20
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_an_archive_that_is_packed_in_a_rare_way_is_refused(method: int) -> None:
+    assert "plain ZIP" in refused(archive({"a.txt": b"abc"}, method), "a.zip")
+
+
+def test_an_archive_that_was_written_as_a_stream_is_good() -> None:
+    class Stream(io.BytesIO):
+        def seekable(self) -> bool:
+            return False
+
+    written = Stream()
+    with zipfile.ZipFile(written, "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("ü/日本.txt", os.urandom(100_000) + bytes(1 << 20))
+        packed.mkdir("empty")
+    assert judged(written.getvalue(), "a.zip").content_type == "application/zip"
 
 
 def test_small_archives_may_unpack_to_a_little_whatever_the_ratio() -> None:

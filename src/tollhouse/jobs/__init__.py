@@ -10,7 +10,7 @@ from typing import IO
 from tollhouse.jobs.content import FileLimits, Inspected, inspect, plain_type, safe_name, sniff
 from tollhouse.jobs.courier import Courier
 from tollhouse.jobs.file import JobFile, StoredFile, attach, file, files_of
-from tollhouse.jobs.job import STATUSES, Job, NewJob, count_by_status, create, find, find_by_key, list_jobs, made_before
+from tollhouse.jobs.job import STATUSES, Job, NewJob, count_by_status, create, find, list_jobs, made_before
 from tollhouse.jobs.lifecycle import (
     Claim,
     Outcome,
@@ -69,7 +69,6 @@ __all__ = [
     "file",
     "files_of",
     "find",
-    "find_by_key",
     "forget",
     "give_back",
     "held",

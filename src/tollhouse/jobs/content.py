@@ -3,19 +3,23 @@
 Refused are: an empty or oversized file, a type that is not on the list, a file that is two things at once (a picture
 that is also an archive or a document), and an archive that unpacks to far more than it is (a "zip bomb") or whose
 entries lead out of it. The limits on archives are those that https://www.bamsoftware.com/hacks/zipbomb/ shows to matter:
-the sum of what the directory declares, the ratio, the number of entries, and entries that overlap.
+the sum of what the directory declares, the ratio, the number of entries, and entries that overlap. Then each entry has to
+be what was declared.
 """
 
 import hashlib
 import re
 import stat
 import zipfile
+import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import IO
 
 import filetype
 
+from tollhouse.jobs import unpacking
 from tollhouse.kit.errors import TooLarge, Unprocessable
 
 _HEAD = 8192
@@ -85,7 +89,13 @@ def inspect(file: IO[bytes], name: str, limits: FileLimits) -> Inspected:
 
 def safe_name(name: str) -> str:
     """The name if it is one; raises Unprocessable for a path or a name that no file can have."""
-    if not name or name in (".", "..") or len(name.encode(errors="replace")) > 200 or _NOT_IN_NAMES.search(name) or not name.isprintable():
+    if (
+        not name.strip()
+        or name in (".", "..")
+        or len(name.encode(errors="replace")) > 200
+        or _NOT_IN_NAMES.search(name)
+        or not name.isprintable()
+    ):
         shown = name[:80].encode("unicode_escape").decode()
         raise Unprocessable(f"The file name '{shown}' cannot be used; send a plain name such as page-1.png, without a path.")
     return name
@@ -175,6 +185,19 @@ def _check_archive(file: IO[bytes], name: str, size: int, tail: bytes, limits: F
     # Entries that share their bytes declare more packed bytes than the whole archive has.
     if unpacked > most or packed > size:
         raise Unprocessable(f"{name}: the archive of {size} bytes unpacks to {unpacked}; at most {most} are accepted.")
+    _check_entries(file, name, entries)
+
+
+def _check_entries(file: IO[bytes], name: str, entries: Sequence[zipfile.ZipInfo]) -> None:
+    for entry in entries:
+        if entry.compress_type not in unpacking.METHODS:
+            raise Unprocessable(f"{name}: the archive's entry {entry.filename[:80]!r} is packed in a rare way; pack it as a plain ZIP.")
+        try:
+            good = unpacking.is_as_declared(file, entry)
+        except (zlib.error, ValueError):
+            good = False
+        if not good:
+            raise Unprocessable(f"{name}: the archive is damaged: its entry {entry.filename[:80]!r} is not what it says; pack it again.")
 
 
 def _directory_bytes(tail: bytes) -> int:

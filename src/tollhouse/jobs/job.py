@@ -149,15 +149,12 @@ def create(session: Session, organization: str, now: datetime, actor: str, new: 
 
 def made_before(session: Session, organization: str, new: NewJob) -> Job | None:
     """The job that an earlier request with this idempotency key made; raises Unprocessable if that was another request."""
-    kept = None if new.idempotency_key is None else find_by_key(session, organization, new.idempotency_key)
+    if new.idempotency_key is None:
+        return None
+    kept = session.scalar(sa.select(Job).where(Job.organization == organization, Job.idempotency_key == new.idempotency_key))
     if kept is not None and kept.request_hash != new.request_hash:
         raise Unprocessable("Idempotency-Key: it was used for another job; use a new key for a new job.")
     return kept
-
-
-def find_by_key(session: Session, organization: str, key: str) -> Job | None:
-    """The job that was made with that idempotency key."""
-    return session.scalar(sa.select(Job).where(Job.organization == organization, Job.idempotency_key == key))
 
 
 def find(session: Session, organization: str, id: str, customer: str | None = None) -> Job:
