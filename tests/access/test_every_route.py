@@ -94,6 +94,7 @@ ROUTES = (
     Route("GET", "/api/alerts", "read"),
     Route("GET", "/api/alerts/{id}", "read", "alert"),
     Route("GET", "/api/alerts/{id}/deliveries", "read", "alert"),
+    Route("POST", "/api/alerts/deliveries/{id}/retry", "admin", "delivery"),
     Route("POST", "/api/alerts/{id}/acknowledge", "admin", "alert"),
     Route("POST", "/api/alerts/{id}/resolve", "admin", "alert"),
     Route("POST", "/api/alerts/{id}/snooze", "admin", "alert", body={"hours": 1}),
@@ -151,6 +152,7 @@ class Manga:
     alert: str
     rule: str
     channel: str
+    delivery: str
     backup: str
 
     @property
@@ -168,6 +170,7 @@ class Manga:
             self.alert,
             self.rule,
             self.channel,
+            self.delivery,
             self.backup,
             MANGA_SCHEDULE,
             MANGA_REPOSITORY,
@@ -210,7 +213,8 @@ def alice(house: House) -> Iterator[Manga]:
         alerts.evaluate(house.tollhouse.records, now)
         alert = tenant.api.get("/api/alerts").json()["alerts"][0]
         key = tenant.key("read", name="of Manga")["id"]
-        yield Manga(tenant, meter, price, key, work, user, alert["id"], alert["rule"], channel, run)
+        (delivery,) = tenant.api.get(f"/api/alerts/{alert['id']}/deliveries").json()["deliveries"]
+        yield Manga(tenant, meter, price, key, work, user, alert["id"], alert["rule"], channel, delivery["id"], run)
 
 
 @pytest.fixture(scope="module")

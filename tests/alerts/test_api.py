@@ -116,6 +116,24 @@ def test_a_channels_address_is_never_shown_again(house: House, manga: Tenant, ho
     assert listed.json()["channels"][0]["hint"].startswith("json://127.0.0.1")
 
 
+def test_a_dead_delivery_is_tried_again_and_its_alert_says_who_asked(house: House, manga: Tenant, beats: Tenant, hook: Webhook) -> None:
+    channel = manga.api.post("/api/alert-channels", json={"name": "ops", "kind": "webhook", "address": hook.url}).json()["id"]
+    alert = fails(house, manga)["id"]
+    (delivery,) = manga.api.get(f"/api/alerts/{alert}/deliveries").json()["deliveries"]
+    path = f"/api/alerts/deliveries/{delivery['id']}/retry"
+    waiting = manga.api.post(path)
+    assert (waiting.status_code, waiting.json()["detail"].split(";")[0]) == (409, "The delivery is pending")
+    with house.tollhouse.records.transaction() as session:
+        session.get_one(alerts.Delivery, delivery["id"]).status = "dead"
+    assert beats.api.post(path).status_code == 404
+    again = manga.api.post(path)
+    assert (again.status_code, again.json()["status"], again.json()["attempts"]) == (200, "pending", 0)
+    house.tollhouse.deliver_alerts()
+    assert [sent["title"] for sent in hook.received] == ["[critical] Backup failed: nightly"]
+    assert "retried" in [row["verb"] for row in manga.api.get(f"/api/alerts/{alert}").json()["history"]]
+    manga.api.delete(f"/api/alert-channels/{channel}")
+
+
 def test_the_ticks_evaluate_and_deliver(house: House, manga: Tenant, hook: Webhook) -> None:
     manga.api.post("/api/alert-channels", json={"name": "ops", "kind": "webhook", "address": hook.url})
     now = house.tollhouse.parts.clock()

@@ -63,6 +63,10 @@ def test_an_alert_from_its_rule_to_its_end(house: House, run: Run, failed: dict[
     assert failed["rule"] not in run(house, "alert-rules", "list")
 
 
+def test_a_delivery_that_is_not_known_is_not_tried_again(house: House, run: Run) -> None:
+    assert "There is no delivery 'delivery_unknown'" in run(house, "alerts", "retry", "delivery_unknown", code=4)
+
+
 def test_a_channel_from_its_making_to_its_end(house: House, run: Run, hook: Webhook) -> None:
     channel = run(house, "alert-channels", "create", "ops", f"{hook.url}/secret-token", "--kind", "webhook", "--json")["id"]
     assert run(house, "alert-channels", "test", channel, "--json") == {"id": channel, "sent": True}

@@ -5,6 +5,7 @@ import time
 from datetime import timedelta
 from email.header import decode_header, make_header
 
+import apprise
 import pytest
 
 from tests.alerts.conftest import TERMS, Watch, founded
@@ -13,7 +14,7 @@ from tests.scenarios.serving import wait_until
 from tollhouse import alerts
 from tollhouse.alerts import Deliverer, DeliveryTerms, Happened
 from tollhouse.alerts.delivery import LOST, claim
-from tollhouse.kit.errors import Conflict, Unavailable, Unprocessable
+from tollhouse.kit.errors import Conflict, NotFound, Unavailable, Unprocessable
 from tollhouse.store.records import Records
 
 FAILED = Happened("backup", ("failed",))
@@ -92,6 +93,71 @@ def test_attempts_are_bounded_and_the_dead_end_is_a_row_of_the_journal(watch: Wa
     assert watch.told()[-1] == ("undelivered", "alerts")
     with watch.records.reading() as session:
         assert alerts.count_dead(session, watch.organization) == 1
+
+
+def dead(watch: Watch, hook: Webhook) -> str:
+    """A delivery that has come to a dead end; its id."""
+    watch.channel(hook.url, kind="webhook")
+    alarm(watch)
+    hook.status = 500
+    for _ in range(TERMS.attempts):
+        watch.deliverer().deliver()
+        watch.later(hours=1)
+    assert watch.delivery().status == "dead"
+    return watch.delivery().id
+
+
+def again(watch: Watch, id: str) -> alerts.Delivery:
+    with watch.records.transaction() as session:
+        return alerts.retry(session, watch.organization, id, watch.now, "alice")
+
+
+def test_a_dead_delivery_is_tried_again_by_hand_with_all_its_attempts(watch: Watch, hook: Webhook) -> None:
+    id = dead(watch, hook)
+    assert (again(watch, id).status, again_refused(watch, id)) == ("pending", "pending")
+    assert watch.told()[-1] == ("retried", "alice")
+    assert watch.deliverer().deliver() == 0
+    assert (watch.delivery().status, watch.delivery().attempts) == ("failed", 1)
+    watch.later(hours=1)
+    hook.recover()
+    assert watch.deliverer().deliver() == 1
+    assert (watch.delivery().status, again_refused(watch, id)) == ("sent", "sent")
+    assert len(hook.received) == 1
+
+
+def again_refused(watch: Watch, id: str) -> str:
+    """In which state it is said to be that it cannot be tried again."""
+    with pytest.raises(Conflict, match="only one that has come to a dead end") as refused:
+        again(watch, id)
+    return refused.value.detail.split()[3].rstrip(";")
+
+
+def test_a_dead_delivery_of_another_organization_is_not_known(watch: Watch, hook: Webhook) -> None:
+    id, other = dead(watch, hook), founded(watch.records, "Beats")
+    for unknown in (id, "delivery_unknown"):
+        with pytest.raises(NotFound, match="There is no delivery"):
+            again(other, unknown)
+    assert watch.delivery().status == "dead"
+
+
+def test_what_was_on_its_way_to_a_deleted_channel_cannot_be_tried_again(watch: Watch, hook: Webhook) -> None:
+    id = dead(watch, hook)
+    with watch.records.transaction() as session:
+        alerts.remove_channel(session, watch.organization, watch.delivery().channel, watch.now, "alice")
+    with pytest.raises(Conflict, match="has been deleted; there is nowhere to bring it"):
+        again(watch, id)
+
+
+def test_a_failure_tells_nothing_of_the_address_however_it_is_written(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+    watch.channel("json://127.0.0.1:9/first-token?-X=1&+Key=p%40ssword-two", kind="webhook")
+    alarm(watch)
+
+    def broken(*_: object, **__: object) -> bool:
+        raise ValueError("no http://127.0.0.1:9/first-token with p@ssword-two or p%40ssword-two")
+
+    monkeypatch.setattr(apprise.NotifyBase, "notify", broken)
+    watch.deliverer().deliver()
+    assert watch.delivery().error == "ValueError: no http://127.0.0.1:9/… with … or …."
 
 
 def test_pauses_double_and_end_at_six_hours() -> None:

@@ -52,7 +52,7 @@ def test_an_alert_is_acknowledged_snoozed_and_resolved(alice: Page, world: World
     expect(of(alice, "nightly").get_by_role("button")).to_have_count(0)
 
 
-def test_a_dead_end_is_seen(alice: Page, world: World, hook: Webhook) -> None:
+def test_a_dead_end_is_seen_and_tried_again(alice: Page, world: World, hook: Webhook) -> None:
     hook.status = 500
     fails(world, "weekly")
     before = world.late
@@ -63,6 +63,12 @@ def test_a_dead_end_is_seen(alice: Page, world: World, hook: Webhook) -> None:
     expect(of(alice, "weekly")).to_contain_text("Undelivered Team chat 6 attempts")
     expect(of(alice, "weekly")).to_contain_text("500")
     expect(alice.locator("p.fault").first).to_contain_text("could not be delivered")
+    of(alice, "weekly").get_by_role("button", name="Try again to tell Team chat").click()
+    expect(of(alice, "weekly")).to_contain_text("Waiting Team chat")
+    hook.recover()
+    world.tollhouse.deliver_alerts()
+    alice.reload()
+    expect(of(alice, "weekly")).to_contain_text("Sent Team chat")
     of(alice, "weekly").get_by_role("button", name="Resolve").click()
     expect(of(alice, "weekly")).to_contain_text("Resolved")
     world.late = before

@@ -29,7 +29,7 @@ from tollhouse.alerts.channel import (
 )
 from tollhouse.alerts.condition import Condition, Counted, Happened, Missing, Where, as_json
 from tollhouse.alerts.deliverer import Deliverer
-from tollhouse.alerts.delivery import Delivery, DeliveryTerms, deliveries_of, remove_channel
+from tollhouse.alerts.delivery import Delivery, DeliveryTerms, deliveries_of, remove_channel, retry
 from tollhouse.alerts.evaluation import evaluate
 from tollhouse.alerts.preset import lay_rules
 from tollhouse.alerts.rule import SEVERITIES, NewRule, Rule, add_rule, change_rule, find_rule, list_rules, remove_rule
@@ -72,6 +72,7 @@ __all__ = [
     "remove_channel",
     "remove_rule",
     "resolve",
+    "retry",
     "snooze",
     "switch_channel",
 ]

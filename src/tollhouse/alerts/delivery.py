@@ -4,6 +4,7 @@
                  │   ▲
                  ▼   │ (after a pause that doubles)
                failed ──▶ dead (no attempt is left; a journal row says so)
+                           └──▶ pending (somebody has it tried again, with all its attempts)
 
 Written down in the transaction that raises the alert, and brought after it. A claim is a conditional update with a lease:
 `next_at` of what is being sent is when a process that died with it counts as dead.
@@ -21,6 +22,7 @@ from tollhouse import journal
 from tollhouse.alerts.channel import Channel, find_channel
 from tollhouse.alerts.sighting import insert_new
 from tollhouse.kit import ids
+from tollhouse.kit.errors import Conflict, NotFound
 from tollhouse.store.records import Record
 
 Status = Literal["pending", "sending", "sent", "failed", "dead"]
@@ -123,6 +125,21 @@ def note_failed(session: Session, delivery: Delivery, now: datetime, error: str,
         _move(session, delivery, "dead", now, error)
     else:
         _move(session, delivery, "failed", now, error, next_at=now + terms.pause(delivery.attempts))
+
+
+def retry(session: Session, organization: str, id: str, now: datetime, actor: str) -> Delivery:
+    """Have a dead delivery tried again, from its first attempt; raises NotFound, and Conflict where there is nothing to try."""
+    delivery = session.scalar(sa.select(Delivery).where(Delivery.organization == organization, Delivery.id == id))
+    if delivery is None:
+        raise NotFound(f"There is no delivery {id[:60]!r}.")
+    if delivery.status != "dead":
+        raise Conflict(f"The delivery is {delivery.status}; only one that has come to a dead end is tried again by hand.")
+    if session.get(Channel, delivery.channel) is None:
+        raise Conflict(f"The channel {delivery.channel_name} has been deleted; there is nowhere to bring it.")
+    if not _move(session, delivery, "pending", now, attempts=0, next_at=now):
+        raise Conflict("The delivery has changed meanwhile; look at it again.")
+    journal.write(session, organization, now, actor, "retried", "alert", delivery.alert, channel=delivery.channel_name, delivery=id)
+    return delivery
 
 
 def remove_channel(session: Session, organization: str, id: str, now: datetime, actor: str) -> None:

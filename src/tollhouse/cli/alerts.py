@@ -13,6 +13,7 @@ alerts = typer.Typer(name="alerts", help="Alerts: what ought to be noticed.", no
 rules = typer.Typer(name="alert-rules", help="The rules that raise alerts.", no_args_is_help=True)
 channels = typer.Typer(name="alert-channels", help="The channels that tell people of alerts.", no_args_is_help=True)
 COLUMNS = ("id", "severity", "status", "title", "fired", "snoozed until")
+DELIVERY_COLUMNS = ("id", "channel", "state", "attempts", "error")
 RULE_COLUMNS = ("id", "name", "watches", "severity", "enabled")
 CHANNEL_COLUMNS = ("id", "name", "kind", "address", "enabled")
 
@@ -44,8 +45,7 @@ def show_alert(id: str, as_json: AsJson = False, organization: InOrganization = 
         return
     console().print(f"{answer['title']} ({answer['severity']}, {answer['status']})\n{answer['message']}\n", markup=False)
     show(answer, False, ("when", "who", "what"), [(row["at"][:19], row["actor"], row["verb"]) for row in answer["history"]], "History")
-    rows = [(one["channel_name"], one["status"], one["attempts"], one["error"]) for one in answer["deliveries"]]
-    show(answer, False, ("channel", "state", "attempts", "error"), rows, "Deliveries")
+    show(answer, False, DELIVERY_COLUMNS, [_delivery(one) for one in answer["deliveries"]], "Deliveries")
 
 
 @alerts.command("acknowledge")
@@ -71,6 +71,18 @@ def snooze(
     """Leave an alert for a while; 24 hours if not said otherwise."""
     body = {"until": until} if until else {"hours": hours if hours is not None else 24}
     _change(id, "snooze", body | ({"hours": hours} if hours is not None else {}), as_json, organization)
+
+
+@alerts.command("retry")
+def retry(
+    id: Annotated[str, typer.Argument(help="A delivery's id, as `tollhouse alerts show` says it.")],
+    as_json: AsJson = False,
+    organization: InOrganization = None,
+) -> None:
+    """Have a delivery that has come to a dead end tried again."""
+    with connected(organization) as server:
+        answer = server.call("POST", f"/api/alerts/deliveries/{id}/retry")
+    show(answer, as_json, DELIVERY_COLUMNS, [_delivery(answer)])
 
 
 @rules.command("list")
@@ -203,6 +215,10 @@ def _where(text: str) -> dict[str, Any]:
 def _alert(one: dict[str, Any]) -> tuple[Any, ...]:
     snoozed = one["snoozed_until"]
     return (one["id"], one["severity"], one["status"], one["title"], one["fired_at"][:19], snoozed and snoozed[:19])
+
+
+def _delivery(one: dict[str, Any]) -> tuple[Any, ...]:
+    return (one["id"], one["channel_name"], one["status"], one["attempts"], one["error"])
 
 
 def _rule(one: dict[str, Any]) -> tuple[Any, ...]:

@@ -4,7 +4,7 @@ import logging
 import re
 import threading
 import warnings
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import apprise
 from apprise import Apprise, NotifyType
@@ -51,8 +51,11 @@ def send(address: str, title: str, body: str) -> None:
         raise Unavailable(error.detail) from None
     service.socket_connect_timeout, service.socket_read_timeout = CONNECT_SECONDS, READ_SECONDS
     _reasons.by_thread.pop(threading.get_ident(), None)
-    arrived = service.notify(body=body, title=title, notify_type=NotifyType.WARNING)
-    reason = _reasons.by_thread.pop(threading.get_ident(), "")
+    try:
+        arrived = service.notify(body=body, title=title, notify_type=NotifyType.WARNING)
+        reason = _reasons.by_thread.pop(threading.get_ident(), "")
+    except Exception as error:  # of a library for a hundred services; it may name the address, so it goes no further as it is
+        arrived, reason = False, f"{type(error).__name__}: {error}"
     if not arrived:
         raise Unavailable(f"{_without_secrets(reason, address) or 'The service did not take the message'}.")
 
@@ -74,8 +77,8 @@ def _service(address: str) -> apprise.NotifyBase:
 
 
 def _without_secrets(reason: str, address: str) -> str:
-    parts = sorted(set(re.split(r"[:/@?&=#]+", address.partition("://")[2])), key=len, reverse=True)
-    for part in parts:
+    written = re.split(r"[:/@?&=#]+", address.partition("://")[2])
+    for part in sorted({*written, *map(unquote, written)}, key=len, reverse=True):
         if len(part) >= 6 and part != urlsplit(address).hostname:
             reason = reason.replace(part, "…")
     return " ".join(reason.split()).rstrip(".,")[:400]

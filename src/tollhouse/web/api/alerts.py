@@ -97,6 +97,13 @@ def list_deliveries(parts: Wired, caller: Reads, id: str) -> Response:
     return Answer({"deliveries": [_delivery(one) for one in kept], "total": len(kept), "limit": len(kept), "offset": 0})
 
 
+@router.post("/api/alerts/deliveries/{id}/retry")
+def retry_delivery(parts: Wired, caller: Admin, id: str) -> Response:
+    """Have a delivery that has come to a dead end tried again; within a minute, and as often as a new one."""
+    with parts.records.transaction() as session:
+        return Answer(_delivery(alerts.retry(session, caller.organization, id, parts.clock(), caller.name)))
+
+
 @router.post("/api/alerts/{id}/acknowledge")
 def acknowledge_alert(parts: Wired, caller: Admin, id: str) -> Response:
     """Say that somebody looks after an alert."""

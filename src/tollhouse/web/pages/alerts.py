@@ -155,6 +155,17 @@ async def change_channel(
     return await _acted(request, parts, viewer, act, HOME + "#channels")
 
 
+@router.post(HOME + "/deliveries/{id}/retry")
+async def retry_delivery(request: Request, parts: Wired, viewer: Operates, id: str) -> Response:
+    """Have a dead delivery tried again."""
+
+    def act(_fields: Fields) -> None:
+        with parts.records.transaction() as session:
+            alerts.retry(session, viewer.caller.organization, id, parts.clock(), viewer.caller.name)
+
+    return await _acted(request, parts, viewer, act)
+
+
 @router.post(HOME + "/{id}/{verb}")
 async def change_alert(
     request: Request, parts: Wired, viewer: Operates, id: str, verb: Literal["acknowledge", "resolve", "snooze"]
