@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from tollhouse.events import EventFilter, EventLimits, Promotion, parse
 from tollhouse.kit import money, times
 from tollhouse.kit.jsonpath import JsonPath
-from tollhouse.kit.times import Window
-from tollhouse.metering import Meter, UsageQuery, aggregate, erase, rebuild, usage
+from tollhouse.kit.times import Span, Window
+from tollhouse.metering import Meter, UsageQuery, aggregate, erase, rebuild, snapshot, usage
 from tollhouse.store.events import EventStore
 
 ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe", "America/Sao_Paulo"]
@@ -185,6 +185,39 @@ def test_live_equals_rolled_up_equals_by_hand(
     assert asked(event_store, of, query, home) == by_hand(known, aggregation, query)
     rebuild(event_store, [(of, zoned)])
     assert asked(event_store, of, query, home) == by_hand(known, aggregation, query)
+
+
+edges = st.builds(
+    lambda base, hours, more: base + hours * times.HOUR + more, st.sampled_from(BASES), st.integers(-40, 60), st.sampled_from([0, 0, 0, 7])
+)
+spans = st.lists(st.builds(Span, edges, edges), min_size=1, max_size=5)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    rolled=events("a"), raw=events("b"), asked_of=spans, home=st.sampled_from(ZONES),
+    aggregation=st.sampled_from(["sum", "count", "unique_count", "avg", "min", "max", "latest"]),
+)  # fmt: skip
+def test_several_spans_at_once_are_each_as_if_asked_alone(
+    event_store: EventStore, rolled: list[Happened], raw: list[Happened], asked_of: list[Span], home: str, aggregation: str
+) -> None:
+    """Overlapping or empty, before and after an aggregation, with whole months among them or none."""
+    clear(event_store)
+    of, zoned = meter(aggregation), times.zone(home)
+    month = Span(times.floor(BASES[0], "month", zoned), times.following(times.floor(BASES[0], "month", zoned), "month", zoned))
+    asked_of = [*asked_of, month]
+    send(event_store, rolled)
+    aggregate(event_store, [(of, zoned)])
+    send(event_store, raw)
+    with snapshot(event_store, "manga", zoned, NOW) as moment:
+        together = moment.by_subject(of, asked_of)
+    for span, found in zip(asked_of, together, strict=True):
+        if span:
+            query = UsageQuery(span.start, span.end, group_by=("subject",))
+            alone = {name: value for (_, name), value in by_hand(rolled + raw, aggregation, query).items() if name is not None}
+            assert found == alone
+        else:
+            assert found == {}
 
 
 def one_day(store: EventStore, hours: range, window: Window, zone: str) -> list[tuple[str, int]]:

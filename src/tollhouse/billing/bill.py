@@ -43,10 +43,11 @@ class Bill:
 def draw_up(usage: Sequence[tuple[str, str, Rate, Decimal]], discounts: DiscountTable, places: int = ESTIMATE_PLACES) -> Bill:
     """A bill over (meter, unit, rate, quantity) of one month, with amounts of that many decimals."""
     with wide():
+        exact = [rate(rule, quantity) for _, _, rule, quantity in usage]
         lines = tuple(
-            BillLine(meter, quantity, unit, rule, round_half_even(rate(rule, quantity), places)) for meter, unit, rule, quantity in usage
+            BillLine(meter, quantity, unit, rule, round_half_even(amount, places))
+            for (meter, unit, rule, quantity), amount in zip(usage, exact, strict=True)
         )
         gross = sum((line.amount for line in lines), Decimal(0))
-        estimate = sum((rate(line.rule, line.quantity) for line in lines), Decimal(0)) if places != ESTIMATE_PLACES else gross
-        percent = discounts.percent(estimate)
+        percent = discounts.percent(sum(exact, Decimal(0)))
         return Bill(lines, gross, percent, round_half_even(gross * percent / 100, places))

@@ -13,6 +13,7 @@ from tollhouse.billing.bill import Bill
 from tollhouse.billing.summary import Books
 from tollhouse.kit import times
 from tollhouse.kit.money import divide, minor_places, round_half_even, wide
+from tollhouse.kit.times import Span
 from tollhouse.metering import UsageQuery
 
 LATELY, BRIEFLY = 28, 7
@@ -33,22 +34,18 @@ def forecast(books: Books, customer: str | None = None) -> dict[str, Forecast]:
     midnight = times.midnight(today, books.home)
     month = times.midnight(today.replace(day=1), books.home)
     left = Decimal(times.midnight(times.next_month(today), books.home) - books.now) / times.DAY
-    ranges = [(month, books.now), *((times.midnight(today - timedelta(days=days), books.home), midnight) for days in (LATELY, BRIEFLY))]
-    if customer is None:
-        used, long, short = (_of_all(books, start, end) for start, end in ranges)
-        newcomers = used.keys() - long.keys()
-        today_so_far = _of_all(books, midnight, books.now) if newcomers else {}
-    else:
-        used, long, short, today_so_far = _of_one(books, customer, [*ranges, (midnight, books.now)])
+    lately, briefly = (times.midnight(today - timedelta(days=days), books.home) for days in (LATELY, BRIEFLY))
+    spans = [Span(month, books.now), Span(lately, midnight), Span(briefly, midnight), Span(midnight, books.now)]
+    used, long, short, today_so_far = _of_all(books, spans) if customer is None else _of_one(books, customer, spans)
     places = minor_places(books.currency)
     found: dict[str, Forecast] = {}
     for name in sorted(used.keys() | long.keys()):
         mine = used.get(name, {})
-        lately, briefly, fresh = long.get(name, {}), short.get(name, {}), today_so_far.get(name, {})
+        weeks, week, fresh = long.get(name, {}), short.get(name, {}), today_so_far.get(name, {})
         expected = dict(mine)
         for meter in books.counted():
             if meter.aggregation in ("sum", "count"):
-                pace = _pace(books, fresh.get(meter.id, Decimal(0)), lately.get(meter.id), briefly.get(meter.id))
+                pace = _pace(books, fresh.get(meter.id, Decimal(0)), weeks.get(meter.id), week.get(meter.id))
                 with wide():
                     expected[meter.id] = mine.get(meter.id, Decimal(0)) + left * pace
         now, then = (books.bill(name, month, quantities, places) for quantities in (mine, _rounded(expected)))
@@ -73,29 +70,31 @@ ByCustomer = dict[str, dict[str, Decimal]]
 """Customer to meter id to quantity."""
 
 
-def _of_all(books: Books, start: int, end: int) -> ByCustomer:
-    """Everybody, in one query a meter."""
-    found: ByCustomer = {}
-    for meter in books.counted() if start < end else ():
-        for row in books.ask(meter, UsageQuery(start, end, None, books.home, (), ("subject",))):
-            if row.subject is not None:
-                found.setdefault(row.subject, {})[meter.id] = Decimal(row.value or 0)
+def _of_all(books: Books, spans: Sequence[Span]) -> tuple[ByCustomer, ...]:
+    """Everybody in each span, in one query a meter."""
+    found: tuple[ByCustomer, ...] = tuple({} for _ in spans)
+    with books.snapshot() as asked:
+        for meter in books.counted():
+            for into, used in zip(found, asked.by_subject(meter, spans), strict=True):
+                for name, quantity in used.items():
+                    into.setdefault(name, {})[meter.id] = Decimal(quantity or 0)
     return found
 
 
-def _of_one(books: Books, customer: str, ranges: Sequence[tuple[int, int]]) -> tuple[ByCustomer, ...]:
-    """One customer in each range, out of one query a meter whose days are put together."""
-    found: tuple[ByCustomer, ...] = tuple({} for _ in ranges)
-    whole = min(start for start, _ in ranges), max(end for _, end in ranges)
-    for meter in books.counted():
-        if meter.aggregation not in ("sum", "count"):  # its days cannot be put together, and it is not carried forward
-            for row in books.ask(meter, UsageQuery(*ranges[0], None, books.home, (customer,), ("subject",))):
-                found[0].setdefault(customer, {})[meter.id] = Decimal(row.value or 0)
-            continue
-        for row in books.ask(meter, UsageQuery(*whole, "day", books.home, (customer,))):
-            for into, (start, end) in zip(found, ranges, strict=True):
-                if start <= (row.start or 0) < end:
-                    quantities = into.setdefault(customer, {})
-                    with wide():
-                        quantities[meter.id] = quantities.get(meter.id, Decimal(0)) + Decimal(row.value or 0)
+def _of_one(books: Books, customer: str, spans: Sequence[Span]) -> tuple[ByCustomer, ...]:
+    """One customer in each span, out of one query a meter whose days are put together."""
+    found: tuple[ByCustomer, ...] = tuple({} for _ in spans)
+    whole = min(span.start for span in spans), max(span.end for span in spans)
+    with books.snapshot() as asked:
+        for meter in books.counted():
+            if meter.aggregation not in ("sum", "count"):  # its days cannot be put together, and it is not carried forward
+                for row in asked.usage(meter, UsageQuery(spans[0].start, spans[0].end, None, books.home, (customer,), ("subject",))):
+                    found[0].setdefault(customer, {})[meter.id] = Decimal(row.value or 0)
+                continue
+            for row in asked.usage(meter, UsageQuery(*whole, "day", books.home, (customer,))):
+                for into, span in zip(found, spans, strict=True):
+                    if span.start <= (row.start or 0) < span.end:
+                        quantities = into.setdefault(customer, {})
+                        with wide():
+                            quantities[meter.id] = quantities.get(meter.id, Decimal(0)) + Decimal(row.value or 0)
     return found

@@ -6,6 +6,7 @@ what a meter cost in its month; for a price per unit that is exactly what the da
 """
 
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
@@ -14,7 +15,8 @@ from tollhouse.billing.seed_meters import BYTES, JOBS, SECONDS
 from tollhouse.billing.summary import Books, check_range
 from tollhouse.kit import times
 from tollhouse.kit.money import ESTIMATE_PLACES, divide, plain, round_half_even, wide
-from tollhouse.metering import UsageQuery
+from tollhouse.kit.times import Span
+from tollhouse.metering import Meter, Snapshot, UsageQuery, UsageRow
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,11 @@ def revenue(books: Books, start: date, end: date) -> Revenue:
     check_range(start, end)
     first = times.midnight(start.replace(day=1), books.home)
     begin, until = times.midnight(start, books.home), times.midnight(end + timedelta(days=1), books.home)
-    months, before = _by_month(books, first, until), _by_month(books, first, begin)
+    with books.snapshot() as asked:
+        months, before = _by_month(books, asked, first, begin, until)
+        jobs = _jobs(books, asked, Span(begin, until))
+        daily = {meter: asked.usage(meter, UsageQuery(first, until, "day", books.home)) for meter in books.counted()}
     (cost_of, meter_costs), (cost_before, _) = _costs(books, months), _costs(books, before)
-    jobs = _jobs(books, begin, until)
     slugs = {meter.slug: meter.id for meter in books.meters}
     rows = []
     with wide():
@@ -55,22 +59,26 @@ def revenue(books: Books, start: date, end: date) -> Revenue:
             rows.append(CustomerRevenue(name, plain(bytes), plain(seconds), jobs.get(name, 0), plain(cost)))
         total = sum((row.cost for row in rows), Decimal(0))
     rows.sort(key=lambda row: (-row.cost, row.user_id))
-    return Revenue(tuple(rows), _days(books, meter_costs, first, start, end), plain(total))
+    return Revenue(tuple(rows), _days(books, meter_costs, daily, start, end), plain(total))
 
 
 Months = dict[int, dict[str, Decimal]]
 """Month start to meter id to quantity."""
 
 
-def _by_month(books: Books, start: int, end: int) -> dict[str, Months]:
-    found: dict[str, Months] = defaultdict(dict)
-    if start < end:
-        for meter in books.counted():
-            for row in books.ask(meter, UsageQuery(start, end, "month", books.home, (), ("subject",))):
-                if row.subject is not None and row.start is not None:
-                    month = times.floor(row.start, "month", books.home)
-                    found[row.subject].setdefault(month, {})[meter.id] = Decimal(row.value or 0)
-    return found
+def _by_month(books: Books, asked: Snapshot, first: int, begin: int, until: int) -> tuple[dict[str, Months], dict[str, Months]]:
+    """Customer to months: the months from `first` up to `until`, and what of the first of them was before `begin`."""
+    months = [Span(max(start, first), min(end, until)) for start, end in times.windows(first, until, "month", books.home)]
+    found: dict[str, Months] = defaultdict(lambda: defaultdict(dict))
+    before: dict[str, Months] = defaultdict(lambda: defaultdict(dict))
+    for meter in books.counted():
+        *by_month, earlier = asked.by_subject(meter, [*months, Span(first, begin)])
+        for month, used in zip(months, by_month, strict=True):
+            for name, quantity in used.items():
+                found[name][month.start][meter.id] = Decimal(quantity or 0)
+        for name, quantity in earlier.items():
+            before[name][first][meter.id] = Decimal(quantity or 0)
+    return found, before
 
 
 def _costs(books: Books, customers: dict[str, Months]) -> tuple[dict[str, Decimal], dict[tuple[int, str], Decimal]]:
@@ -97,27 +105,25 @@ def _total(months: Months, before: Months) -> dict[str, Decimal]:
     return total
 
 
-def _jobs(books: Books, start: int, end: int) -> dict[str, int]:
+def _jobs(books: Books, asked: Snapshot, span: Span) -> dict[str, int]:
     meter = books.named(JOBS)
     if meter is None:
         return {}
-    rows = books.ask(meter, UsageQuery(start, end, None, books.home, (), ("subject",)))
-    return {row.subject: int(row.value or 0) for row in rows if row.subject is not None}
+    (counted,) = asked.by_subject(meter, [span])
+    return {name: int(count or 0) for name, count in counted.items()}
 
 
 def _days(
-    books: Books, meter_costs: dict[tuple[int, str], Decimal], first: int, start: date, end: date
+    books: Books, meter_costs: dict[tuple[int, str], Decimal], daily: Mapping[Meter, Sequence[UsageRow]], start: date, end: date
 ) -> tuple[tuple[date, dict[str, Decimal]], ...]:
-    until = times.midnight(end + timedelta(days=1), books.home)
     shown: dict[date, dict[str, Decimal]] = {start + timedelta(days=at): {} for at in range((end - start).days + 1)}
-    for meter in books.counted():
-        rows = books.ask(meter, UsageQuery(first, until, "day", books.home))
+    for meter, rows in daily.items():
         month_total: dict[int, Decimal] = defaultdict(Decimal)
-        daily = [(row.start or 0, Decimal(row.value or 0)) for row in rows]
+        quantities = [(row.start or 0, Decimal(row.value or 0)) for row in rows]
         with wide():
-            for at, quantity in daily:
+            for at, quantity in quantities:
                 month_total[times.floor(at, "month", books.home)] += quantity
-            for at, quantity in daily:
+            for at, quantity in quantities:
                 day, month = times.local_date(at, books.home), times.floor(at, "month", books.home)
                 if day in shown and month_total[month]:
                     share = divide(meter_costs[month, meter.slug] * quantity, month_total[month])

@@ -6,6 +6,7 @@ days of a month add up to the month; a bill is in the currency's smallest unit.
 
 from collections import defaultdict
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -71,6 +72,10 @@ class Books:
     def ask(self, meter: Meter, query: UsageQuery) -> list[UsageRow]:
         """The meter's answer."""
         return metering.usage(self.store, meter, query, self.home, self.now)
+
+    def snapshot(self) -> AbstractContextManager[metering.Snapshot]:
+        """One moment of the store, for figures that have to fit together."""
+        return metering.snapshot(self.store, self.organization, self.home, self.now)
 
     def _priced(self, customer: str, month: int) -> list[tuple[str, str, str, Rate]]:
         """The meters that cost a customer something in a month: id, slug, unit and rate; looked up once for all who pay the same."""

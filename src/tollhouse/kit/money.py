@@ -7,8 +7,7 @@ given up is `round_half_even`.
 """
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from decimal import ROUND_HALF_EVEN, Context, Decimal, DivisionByZero, InvalidOperation, Overflow, localcontext
 
 QUANTITY_PLACES = 12
@@ -25,11 +24,9 @@ _MINOR_PLACES = {"BHD": 3, "CLP": 0, "ISK": 0, "JPY": 0, "KRW": 0, "KWD": 3, "OM
 _WIDE = Context(prec=100, rounding=ROUND_HALF_EVEN, traps=[InvalidOperation, DivisionByZero, Overflow])
 
 
-@contextmanager
-def wide() -> Iterator[None]:
+def wide() -> AbstractContextManager[Context]:
     """Decimal arithmetic to 100 significant digits: sums and products of quantities and prices lose none of theirs."""
-    with localcontext(_WIDE):
-        yield
+    return localcontext(_WIDE)
 
 
 def round_half_even(amount: Decimal, places: int) -> Decimal:

@@ -19,13 +19,14 @@ from tollhouse.metering.meter import (
 )
 from tollhouse.metering.retention import Retention, Trimmed, trim
 from tollhouse.metering.rollup import Aggregated, aggregate, erase, note_erasure, rebuild
-from tollhouse.metering.usage import UsageQuery, UsageRow, subjects, usage
+from tollhouse.metering.usage import Snapshot, UsageQuery, UsageRow, snapshot, subjects, usage
 
 __all__ = [
     "Aggregated",
     "Meter",
     "NewMeter",
     "Retention",
+    "Snapshot",
     "Trimmed",
     "UsageQuery",
     "UsageRow",
@@ -40,6 +41,7 @@ __all__ = [
     "promotions",
     "rebuild",
     "remove",
+    "snapshot",
     "subjects",
     "trim",
     "usage",
