@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.contract.test_event_store import batch
@@ -50,6 +50,7 @@ def test_what_is_deleted_gives_its_space_back_in_time(tmp_path: Path, monkeypatc
     store.close()
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(st.integers(0, 2**64 - 1), min_size=1), max_size=30), st.integers(1, 40))
 def test_the_index_knows_exactly_what_was_added(groups: list[list[int]], limit: int) -> None:
     import tollhouse.store.events.hash_index as module

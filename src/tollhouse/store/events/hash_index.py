@@ -5,6 +5,8 @@ merged, so that a look-up is one binary search in each of a handful of arrays. "
 to be verified on the full key, because two keys can share a hash.
 """
 
+import threading
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,20 +16,24 @@ _MERGE_RATIO = 4
 
 
 class HashIndex:
-    """A growing set of 64-bit hashes."""
+    """A growing set of 64-bit hashes. It takes the array that it begins with, and sorts it in a thread of its own."""
 
     def __init__(self, hashes: Hashes | None = None) -> None:
         self._recent: set[int] = set()
         self._runs: list[Hashes] = []
+        self._sorting: threading.Thread | None = None
         if hashes is not None and len(hashes):
-            hashes.sort()
             self._runs.append(hashes)
+            # Ten million take most of a second, in which the rest of the server starts.
+            self._sorting = threading.Thread(target=hashes.sort, name="tollhouse-hashes")
+            self._sorting.start()
 
     def __len__(self) -> int:
         return len(self._recent) + sum(len(run) for run in self._runs)
 
     def contains(self, hashes: Hashes) -> NDArray[np.bool_]:
         """Per hash, whether it may be stored."""
+        self._finish_sorting()
         found = np.fromiter(map(self._recent.__contains__, hashes.tolist()), np.bool_, len(hashes))
         if not self._runs:
             return found
@@ -43,6 +49,7 @@ class HashIndex:
 
     def add(self, hashes: Hashes) -> None:
         """Remember hashes that have been committed."""
+        self._finish_sorting()
         if len(hashes) < _SET_LIMIT:
             self._recent.update(hashes.tolist())
             if len(self._recent) < _SET_LIMIT:
@@ -55,3 +62,8 @@ class HashIndex:
             run = np.concatenate((self._runs.pop(), run))
             run.sort(kind="stable")  # in place: a copy of the largest run would be felt
         self._runs.append(run)
+
+    def _finish_sorting(self) -> None:
+        if self._sorting is not None:
+            self._sorting.join()
+            self._sorting = None
