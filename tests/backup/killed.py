@@ -1,6 +1,7 @@
 """`python -m tests.backup.killed BASE RUNS VERB …`: run `tollhouse backup VERB …` on copies of the repository BASE, each in a process of
 its own that is killed (SIGKILL) after its first store operation, its second, and so on, until one comes through."""
 
+import importlib
 import os
 import shutil
 import signal
@@ -11,6 +12,7 @@ from typing import Any
 from tollhouse.cli.main import main
 from tollhouse.store.objects import Objects
 
+importlib.import_module("tollhouse.cli.backup")  # once, before the forks; the command line imports it when it is asked for
 VERBS = ("put", "get", "list", "head", "delete")
 
 
