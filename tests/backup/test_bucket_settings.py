@@ -12,16 +12,21 @@ from typing import Any
 import pytest
 from obstore.store import MemoryStore
 
-from tests.backup.parts import HOUR, NOON, contents, made, take
+from tests.backup.parts import HOUR, NOON, contents, folder, made, take
 from tests.contract.test_objects import KEYS, moto, rclone
 from tests.scenarios.command_line import CommandLine
+from tests.scenarios.serving import House, client
 from tollhouse import backup
+from tollhouse.app import opened
 from tollhouse.backup import Selection, Source
 from tollhouse.backup.configuration import settings_changed as changed
 from tollhouse.backup.configuration import settings_shown as lines
 from tollhouse.backup.sources import bucket_settings
 from tollhouse.backup.sources.bucket import BucketSource
+from tollhouse.backup.sources.directory import DirectoryTarget
+from tollhouse.cli.embedded import served
 from tollhouse.kit.errors import BadInput, Conflict, Damaged, NotFound
+from tollhouse.settings import Settings
 from tollhouse.store.bucket_api import MOST_BYTES, BucketApi, parsed
 from tollhouse.store.objects import Objects, S3Access
 
@@ -167,14 +172,18 @@ def test_a_setting_that_was_not_set_then_stays_as_it_is(s3: S3Access, repository
     assert settings_of(s3, to)["settings"] == {"tags": EVERY["tags"], "cors": EVERY["cors"]}
 
 
-def test_settings_go_to_buckets_and_come_from_buckets(s3: S3Access, repository: backup.Repository) -> None:
+def test_settings_go_to_buckets_and_come_from_buckets(s3: S3Access, repository: backup.Repository, tmp_path: Path) -> None:
     bucket = new_bucket(s3, EVERY)
     Objects.at(f"s3://{bucket}", s3).put("a", b"alpha")
     snapshot = take(repository, source(s3, bucket))
-    memory = backup.target_at("memory://", s3)
-    assert backup.restore(repository, snapshot, memory).settings == {}
-    with pytest.raises(BadInput, match="Settings are those of buckets"):
-        backup.restore(repository, snapshot, memory, configuration=True)
+    assert backup.restore(repository, snapshot, backup.target_at("memory://", s3)).settings == {}
+    source_of_none = backup.target_at(f"s3://{bucket}", s3)
+    Objects.at(f"s3://{bucket}", s3).put("a", b"omega")
+    for one, target in ((snapshot, DirectoryTarget(tmp_path)), (take(repository, folder(tmp_path / "b", {"a": b""})), source_of_none)):
+        with pytest.raises(BadInput, match="Settings are those of buckets"):
+            backup.restore(repository, one, target, configuration=True, overwrite=True)
+    assert not (tmp_path / "a").exists()
+    assert Objects.at(f"s3://{bucket}", s3).get("a") == b"omega"
 
 
 def test_tags_in_another_order_are_the_same_tags(s3: S3Access, repository: backup.Repository) -> None:
@@ -277,6 +286,22 @@ def test_people_are_shown_settings_and_told_which_were_left(s3: S3Access, comman
     assert "not set" in shown
     assert "Settings of the bucket that differ: versioning, encryption" in say("restore", "full", "--to", f"s3://{to}")
     assert "Settings: versioning create" in say("restore", "full", "--to", f"s3://{to}", "--configuration")
+
+
+def test_a_server_puts_settings_back_when_it_is_asked_to(s3: S3Access, tmp_path: Path) -> None:
+    bucket = new_bucket(s3, EVERY)
+    Objects.at(f"s3://{bucket}", s3).put("a", b"alpha")
+    made(Objects.at(str(tmp_path / "repository")))
+    data, (key, secret) = tmp_path / "data", KEYS
+    settings = Settings(data=data, s3_endpoint=s3.endpoint, s3_access_key=key, s3_secret_key=secret, s3_use_ssl=False)
+    with opened(settings) as tollhouse, served(tollhouse) as url, client(url, House(tollhouse, url).operator) as operator:
+        wanted = {"source": f"s3://{bucket}", "repository": str(tmp_path / "repository")}
+        run = operator.post("/api/backups", json=wanted).json()
+        where = {"to": "s3://asked-for-over-http", "configuration": True}
+        planned = operator.post(f"/api/backups/{run['id']}/restore", json=where).json()
+        assert (planned["dry_run"], planned["settings"]) == (True, dict.fromkeys(EVERY, "create"))
+        operator.post(f"/api/backups/{run['id']}/restore", json=where | {"dry_run": False}).raise_for_status()
+    assert settings_of(s3, "asked-for-over-http")["settings"] == EVERY
 
 
 # A server that knows objects alone
@@ -417,6 +442,13 @@ def test_two_buckets_are_one_snapshot_with_the_settings_of_each(s3: S3Access, re
     chosen = Selection(source=f"s3://{second}")
     backup.restore(repository, snapshot, backup.target_at(f"s3://{to}", s3), chosen=chosen, configuration=True)
     assert list(settings_of(s3, to)["settings"]) == ["cors"]
+
+
+@pytest.mark.parametrize("key", ["a#b", "a?b=c", "a*[1]{2}", "q'\"~|^`", "a&b=c;d+e", "at@,$!()", "100%", "a%20b/ü 日本"])
+def test_questions_about_odd_keys_are_signed_as_the_server_reads_them(plain_s3: S3Access, key: str) -> None:
+    Objects.at("s3://bucket", plain_s3).put(key, b"alpha")
+    with BucketApi("bucket", plain_s3) as api:  # this server gives the content for an answer, once it has checked the signature
+        assert (api.tags(key).status, api.tags(key).content) == (200, b"alpha")
 
 
 # Servers that refuse, break or lie

@@ -16,8 +16,13 @@ SettingAction = Literal["create", "overwrite", "identical", "keep", "left", "una
 
 
 def find_bucket(target: Target, collections: Sequence[Collection], make: bool, dry_run: bool) -> bool:
-    """Whether the target is there already; makes a bucket that is not, if told to. Raises NotFound where it was not told to."""
+    """Whether the target is there already; makes a bucket that is not, if told to.
+
+    Raises NotFound where it was not told to, and BadInput where it was and there are no settings, or no place for them.
+    """
     settings = target.settings()
+    if make and (settings is None or not _of_a_bucket(collections)):
+        raise BadInput("Settings are those of buckets: the snapshot's source and the target have both to be one on S3.")
     if settings is None:
         return True
     with settings as api:
@@ -36,9 +41,7 @@ def put_back(
     """What is done about each setting of the snapshot, and what could not be; a `missing` bucket was not made in a dry run."""
     wanted = _settings_of(collections)
     settings = target.settings()
-    if settings is None or not any("settings" in one.configuration for one in collections):
-        if told:
-            raise BadInput("Settings are those of buckets: the snapshot's source and the target have both to be one on S3.")
+    if settings is None or not _of_a_bucket(collections):
         return {}, []
     actions: dict[str, SettingAction] = {}
     errors: list[dict[str, str]] = []
@@ -91,6 +94,10 @@ def _action(difference: bucket_settings.Difference, told: bool, overwrite: bool)
     if not told:
         return "left"
     return "keep" if difference == "overwrite" and not overwrite else difference
+
+
+def _of_a_bucket(collections: Sequence[Collection]) -> bool:
+    return any("settings" in one.configuration for one in collections)
 
 
 def _settings_of(collections: Sequence[Collection]) -> dict[str, str]:

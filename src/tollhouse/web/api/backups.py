@@ -64,12 +64,13 @@ class DrillIn(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class RestoreIn(msgspec.Struct, forbid_unknown_fields=True):
-    """Where to, and of what; a dry run unless told otherwise."""
+    """Where to, and of what; with `configuration` a bucket's settings as well. A dry run unless told otherwise."""
 
     to: Address
     prefix: Annotated[str, msgspec.Meta(max_length=1000)] | None = None
     key: Annotated[str, msgspec.Meta(max_length=1000)] | None = None
     overwrite: bool = False
+    configuration: bool = False
     dry_run: bool = True
 
 
@@ -214,9 +215,11 @@ def restore_backup(parts: Wired, caller: Operator, id: str, wanted: Annotated[Re
     repository = parts.backups.open(place)
     target = parts.backups.target_at(wanted.to)
     chosen = Selection(wanted.key, wanted.prefix)
-    done = backup.restore(repository, repository.snapshot(run.snapshot), target, "full", chosen, wanted.overwrite, wanted.dry_run)
+    taken = repository.snapshot(run.snapshot)
+    done = backup.restore(repository, taken, target, "full", chosen, wanted.overwrite, wanted.dry_run, configuration=wanted.configuration)
     return Answer(
         {"snapshot": run.snapshot, "dry_run": wanted.dry_run, "bytes": done.bytes, "actions": done.actions, "errors": done.errors}
+        | {"settings": done.settings}
     )
 
 
