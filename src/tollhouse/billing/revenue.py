@@ -88,10 +88,9 @@ def _costs(books: Books, customers: dict[str, Months]) -> tuple[dict[str, Decima
     with wide():
         for name, months in customers.items():
             for month, quantities in months.items():
-                bill = books.bill(name, month, quantities)
-                by_customer[name] += bill.gross
-                for line in bill.lines:
-                    by_meter[month, line.meter] += line.amount
+                for slug, amount in books.costs(name, month, quantities).items():
+                    by_customer[name] += amount
+                    by_meter[month, slug] += amount
     return by_customer, by_meter
 
 

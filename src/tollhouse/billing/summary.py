@@ -86,6 +86,10 @@ class Books:
             self._rules[key] = [(meter.id, meter.slug, meter.unit, rule) for meter, rule in rated if rule is not None]
         return self._rules[key]
 
+    def costs(self, customer: str, month: int, quantities: Mapping[str, Decimal]) -> dict[str, Decimal]:
+        """What each meter, by slug, costs one customer in a month before discounts: the lines of `bill` at 12 places, and no more."""
+        return {slug: rate(rule, quantities[id]) for id, slug, _, rule in self._priced(customer, month) if id in quantities}
+
     def bill(self, customer: str, month: int, quantities: Mapping[str, Decimal], places: int | None = None) -> Bill:
         """One customer's bill of one month over quantities by meter id."""
         usage = [(slug, unit, rule, quantities[id]) for id, slug, unit, rule in self._priced(customer, month) if id in quantities]
@@ -299,7 +303,7 @@ def _daily_costs(books: Books, customer: str, first: int, by_day: Mapping[date, 
             month, so_far, before = day, _MonthSoFar(books), {}
         so_far.add(by_day[day])
         start = times.midnight(day.replace(day=1), books.home)
-        total = {line.meter: line.amount for line in books.bill(customer, start, so_far.quantities(customer, start, day)).lines}
+        total = books.costs(customer, start, so_far.quantities(customer, start, day))
         costs[day] = {meter: amount - before.get(meter, Decimal(0)) for meter, amount in total.items()}
         before = total
     return costs
