@@ -170,6 +170,16 @@ def test_a_copy_that_fails_raises_the_alert_of_a_backup_that_failed(home: House,
     assert [one["title"] for one in operator.get("/api/alerts").json()["alerts"]] == ["Backup failed: offsite"]
 
 
+def test_a_snapshot_whose_copy_fails_is_still_known(home: House, operator: httpx.Client, tmp_path: Path) -> None:
+    scheduled(operator, "nightly", "full", source=str(tmp_path / "files"), copy_to="second")
+    (tmp_path / "second").rename(tmp_path / "away")
+    done = run(operator, "nightly")
+    assert (done["status"], done["objects"], [done["snapshot"]]) == ("failed", 2, snapshots(tmp_path / "first"))
+    assert done["errors"][0]["reason"].startswith("The snapshot was taken; what was to follow failed: There is no directory")
+    home.tollhouse.evaluate_alerts()
+    assert [one["title"] for one in operator.get("/api/alerts").json()["alerts"]] == ["Backup failed: nightly"]
+
+
 def test_the_password_of_a_database_is_shown_nowhere(home: House, operator: httpx.Client) -> None:
     source = "postgresql://shop:hunter2secret@127.0.0.1:1/shop"
     made = scheduled(operator, "database", "full", source=source)

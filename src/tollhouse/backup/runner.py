@@ -120,10 +120,16 @@ class Runner:
                 values = self._drill(repository, place, options, scratch)
             case _:  # a copy or a prune alone, which the others do after their own work
                 values = {"status": "completed"}
-        if kind == "copy" or (second is not None and values["status"] == "completed"):
-            values |= self._copy(repository, kind, second, values.get("detail", {}))
-        if kind == "prune" or (schedule is not None and schedule.keep):
-            values["detail"] = values.get("detail", {}) | self._prune(repository, kind, place)
+        try:
+            if kind == "copy" or (second is not None and values["status"] == "completed"):
+                values |= self._copy(repository, kind, second, values.get("detail", {}))
+            if kind == "prune" or (schedule is not None and schedule.keep):
+                values["detail"] = values.get("detail", {}) | self._prune(repository, kind, place)
+        except TollhouseError as error:
+            if kind not in TAKING:
+                raise
+            reason = f"The snapshot was taken; what was to follow failed: {error.detail}"
+            values |= {"status": "failed", "errors": [*values["errors"], {"key": "", "reason": reason}]}
         return values
 
     def _copy(self, repository: Repository, kind: str, second: BackupPlace | None, detail: dict[str, Any]) -> dict[str, Any]:
