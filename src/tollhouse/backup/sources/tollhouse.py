@@ -44,7 +44,10 @@ class TollhouseSource(Source):
     @contextmanager
     def opened(self) -> Iterator[Source]:
         if not isinstance(self.events, DuckDBEvents) or self.records.engine.dialect.name != "sqlite":
-            raise Unprocessable("Tollhouse keeps its records or events in PostgreSQL; back up those databases by their own addresses.")
+            raise Unprocessable(
+                "Tollhouse keeps its records or events in PostgreSQL; back up the database by its own address. "
+                "Records and events that share one are of one moment."
+            )
         with tempfile.TemporaryDirectory(prefix="backup-", dir=self.scratch) as folder:
             place = Path(folder)
             with self.records.transaction(), self.events.paused() as frozen:
