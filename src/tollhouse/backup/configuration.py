@@ -38,7 +38,7 @@ def find_bucket(target: Target, collections: Sequence[Collection], make: bool, d
 def put_back(
     target: Target, collections: Sequence[Collection], told: bool, overwrite: bool, dry_run: bool, missing: bool
 ) -> tuple[dict[str, SettingAction], list[dict[str, str]]]:
-    """What is done about each setting of the snapshot, and what could not be; a `missing` bucket was not made in a dry run."""
+    """What is done about each setting of the snapshot, and what could not be; a `missing` bucket was made, but in a dry run."""
     wanted = _settings_of(collections)
     settings = target.settings()
     if settings is None or not _of_a_bucket(collections):
@@ -50,7 +50,8 @@ def put_back(
         if not (missing and dry_run):
             differences = bucket_settings.compare(api, wanted)
         for name, difference in differences.items():
-            actions[name] = _action(difference, told, overwrite)
+            # What a new bucket has of its own is nobody's choice.
+            actions[name] = _action(difference, told, overwrite or missing)
             why = {"keep": "another is there; say --overwrite to replace it", "unable": "the server does not know it, or does not tell it"}
             if told and actions[name] in why:
                 errors.append({"key": f"setting {name}", "reason": why[actions[name]]})
