@@ -35,9 +35,9 @@ def moment(instant: int) -> datetime:
     return _EPOCH + timedelta(microseconds=instant)
 
 
-def rfc3339(instant: int) -> str:
+def rfc3339(instant: int | datetime) -> str:
     """`2024-01-31T23:59:59Z`, with a fraction only where there is one."""
-    return moment(instant).isoformat().replace("+00:00", "Z")
+    return (moment(instant) if isinstance(instant, int) else instant).isoformat().replace("+00:00", "Z")
 
 
 def parse_time(text: str, field: str = "time") -> int:

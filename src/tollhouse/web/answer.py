@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import Any, TypeVar
 
 import msgspec
 from fastapi import Request
 from starlette.responses import Response
 
+from tollhouse.kit import times
 from tollhouse.kit.errors import BadInput, Fault, TooLarge, Unprocessable
 
 T = TypeVar("T")
@@ -25,6 +27,11 @@ class Answer(Response):
     def __init__(self, content: Any, status_code: int = 200, headers: dict[str, str] | None = None) -> None:
         shown = {"cache-control": "no-store", "x-content-type-options": "nosniff", **(headers or {})}
         super().__init__(encode(content), status_code, shown)
+
+
+def instant(moment: int | datetime | None) -> str | None:
+    """An instant as answers show it, or nothing where there was none."""
+    return None if moment is None else times.rfc3339(moment)
 
 
 def body_of(type: type[T]) -> Callable[[Request], Awaitable[T]]:

@@ -1,6 +1,5 @@
 """Organizations and API keys, and who one is."""
 
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -9,7 +8,7 @@ from starlette.responses import Response
 
 from tollhouse import __version__, access, alerts, billing
 from tollhouse.access import ApiKey
-from tollhouse.web.answer import Answer, body_of, schema_of
+from tollhouse.web.answer import Answer, body_of, instant, schema_of
 from tollhouse.web.guard import Admin, Operator, Reads
 from tollhouse.web.parts import Wired
 
@@ -79,7 +78,7 @@ def list_organizations(parts: Wired, _operator: Operator) -> Response:
     """All organizations; only for the operator."""
     with parts.records.reading() as session:
         found = [
-            {"id": one.id, "name": one.name, "time_zone": one.time_zone, "created_at": _time(one.created_at)}
+            {"id": one.id, "name": one.name, "time_zone": one.time_zone, "created_at": instant(one.created_at)}
             for one in access.list_organizations(session)
         ]
     return Answer({"organizations": found, "total": len(found), "limit": len(found), "offset": 0})
@@ -95,7 +94,7 @@ def found_organization(parts: Wired, caller: Operator, wanted: Annotated[Organiz
         alerts.lay_rules(session, made.id, now, caller.name)
         secret = access.issue(session, made.id, now, caller.name, "secret").secret
         publishable = access.issue(session, made.id, now, caller.name, "publishable").secret
-    shown = {"id": made.id, "name": made.name, "time_zone": made.time_zone, "created_at": _time(made.created_at)}
+    shown = {"id": made.id, "name": made.name, "time_zone": made.time_zone, "created_at": instant(made.created_at)}
     return Answer(shown | {"secret_key": secret, "publishable_key": publishable}, 201)
 
 
@@ -107,10 +106,6 @@ def _shown(key: ApiKey) -> dict[str, Any]:
         "hint": key.hint,
         "scopes": key.scopes,
         "origins": key.origins,
-        "created_at": _time(key.created_at),
-        "revoked_at": _time(key.revoked_at),
+        "created_at": instant(key.created_at),
+        "revoked_at": instant(key.revoked_at),
     }
-
-
-def _time(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.isoformat().replace("+00:00", "Z")

@@ -11,7 +11,7 @@ from tollhouse import alerts, journal
 from tollhouse.alerts import Alert, Channel, Counted, Delivery, Happened, Missing, NewChannel, NewRule, Rule
 from tollhouse.kit import times
 from tollhouse.kit.errors import Unprocessable
-from tollhouse.web.answer import Answer, body_of, schema_of
+from tollhouse.web.answer import Answer, body_of, instant, schema_of
 from tollhouse.web.guard import Admin, Reads
 from tollhouse.web.parts import Wired
 from tollhouse.web.query import Paged
@@ -84,7 +84,7 @@ def get_alert(parts: Wired, caller: Reads, id: str) -> Response:
     with parts.records.reading() as session:
         found = alerts.find(session, caller.organization, id)
         written = journal.history(session, caller.organization, "alert", found.id)
-    history = [{"at": _time(row.at), "actor": row.actor, "verb": row.verb, "detail": row.detail} for row in written]
+    history = [{"at": instant(row.at), "actor": row.actor, "verb": row.verb, "detail": row.detail} for row in written]
     return Answer(_alert(found, parts.clock()) | {"history": history})
 
 
@@ -224,14 +224,14 @@ def _alert(one: Alert, now: datetime) -> dict[str, Any]:
         "subject": one.subject,
         "title": one.title,
         "message": one.message,
-        "period_start": _time(one.period_start),
-        "fired_at": _time(one.fired_at),
-        "last_at": _time(one.last_at),
-        "acknowledged_at": _time(one.acknowledged_at),
+        "period_start": instant(one.period_start),
+        "fired_at": instant(one.fired_at),
+        "last_at": instant(one.last_at),
+        "acknowledged_at": instant(one.acknowledged_at),
         "acknowledged_by": one.acknowledged_by,
-        "resolved_at": _time(one.resolved_at),
+        "resolved_at": instant(one.resolved_at),
         "resolved_by": one.resolved_by,
-        "snoozed_until": _time(one.snoozed_until) if one.quiet(now) else None,
+        "snoozed_until": instant(one.snoozed_until) if one.quiet(now) else None,
     }
 
 
@@ -242,10 +242,10 @@ def _delivery(one: Delivery) -> dict[str, Any]:
         "channel_name": one.channel_name,
         "status": one.status,
         "attempts": one.attempts,
-        "next_at": _time(one.next_at) if one.status in ("pending", "failed") else None,
+        "next_at": instant(one.next_at) if one.status in ("pending", "failed") else None,
         "error": one.error,
-        "created_at": _time(one.created_at),
-        "sent_at": _time(one.sent_at),
+        "created_at": instant(one.created_at),
+        "sent_at": instant(one.sent_at),
     }
 
 
@@ -260,14 +260,10 @@ def _rule(one: Rule) -> dict[str, Any]:
         "channels": one.channels,
         "resolved_by": one.resolved_by,
         "enabled": one.enabled,
-        "created_at": _time(one.created_at),
+        "created_at": instant(one.created_at),
     }
 
 
 def _channel(one: Channel) -> dict[str, Any]:
     shown = {"id": one.id, "name": one.name, "kind": one.kind, "hint": one.hint, "enabled": one.enabled}
-    return shown | {"created_at": _time(one.created_at)}
-
-
-def _time(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.isoformat().replace("+00:00", "Z")
+    return shown | {"created_at": instant(one.created_at)}

@@ -12,8 +12,7 @@ from tollhouse.access import Caller
 from tollhouse.backup import BackupPlace, BackupRun, BackupSchedule, NewSchedule, Selection
 from tollhouse.backup.runner import is_directory
 from tollhouse.kit.errors import Conflict, Forbidden, Unprocessable
-from tollhouse.web.answer import Answer, body_of, schema_of
-from tollhouse.web.api.jobs import instant
+from tollhouse.web.answer import Answer, body_of, instant, schema_of
 from tollhouse.web.guard import Admin, Operator
 from tollhouse.web.parts import Parts, Wired
 from tollhouse.web.query import Paged

@@ -15,7 +15,7 @@ from tollhouse.billing import BillLine
 from tollhouse.kit import times
 from tollhouse.kit.errors import NotFound
 from tollhouse.kit.paging import Page
-from tollhouse.web.answer import Answer
+from tollhouse.web.answer import Answer, instant
 from tollhouse.web.books import books_of
 from tollhouse.web.guard import Admin, MaybeCustomer, NamedCustomer, Reads
 from tollhouse.web.parts import Parts, Wired, parts_of
@@ -138,7 +138,7 @@ def reset(parts: Wired, caller: Admin, user_id: str) -> Response:
     with parts.records.transaction() as session:
         access.customer(session, caller.organization, user_id)
         kept = billing.reset(session, books_of(parts, session, caller), user_id, parts.clock(), caller.name)
-    return Answer({"user_id": user_id, "reset_at": kept.at.isoformat().replace("+00:00", "Z")})
+    return Answer({"user_id": user_id, "reset_at": instant(kept.at)})
 
 
 def _line(line: BillLine) -> dict[str, Any]:

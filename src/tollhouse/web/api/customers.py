@@ -4,7 +4,7 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from tollhouse import access
-from tollhouse.web.answer import Answer
+from tollhouse.web.answer import Answer, instant
 from tollhouse.web.guard import Admin
 from tollhouse.web.parts import Wired
 from tollhouse.web.query import Paged
@@ -17,5 +17,5 @@ def list_customers(parts: Wired, caller: Admin, page: Paged) -> Response:
     """Every customer by id, with the time of its first event's arrival."""
     with parts.records.reading() as session:
         found, total = access.list_customers(session, caller.organization, page)
-    rows = [{"id": one.id, "first_seen": one.first_seen.isoformat().replace("+00:00", "Z")} for one in found]
+    rows = [{"id": one.id, "first_seen": instant(one.first_seen)} for one in found]
     return Answer(page.answer("customers", rows, total))

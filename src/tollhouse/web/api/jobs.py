@@ -16,7 +16,7 @@ from tollhouse.access import Caller
 from tollhouse.jobs import Job, JobFile, NewJob
 from tollhouse.kit.errors import Conflict, NotFound, TollhouseError, Unprocessable
 from tollhouse.kit.paging import Page
-from tollhouse.web.answer import Answer, body_of, schema_of
+from tollhouse.web.answer import Answer, body_of, instant, schema_of
 from tollhouse.web.forms import Form, form_of
 from tollhouse.web.guard import MaybeCustomer, Reads, Writes
 from tollhouse.web.parts import Parts, Wired
@@ -275,11 +275,6 @@ def thumbnail_of(parts: Parts, request: Request, files: Sequence[JobFile]) -> tu
     result = next((file for file in files if file.role == "result"), None)
     icon = ICONS.get(result.content_type.partition("/")[0], "file") if result else "file"
     return f"{parts.base(request)}/static/icons/{icon}.svg", "image/svg+xml"
-
-
-def instant(moment: Any) -> str | None:
-    """RFC 3339, in UTC."""
-    return None if moment is None else moment.isoformat().replace("+00:00", "Z")
 
 
 def _owner(named: str | None, inside: str | None) -> str:

@@ -13,7 +13,7 @@ from tollhouse import metering
 from tollhouse.kit import times
 from tollhouse.kit.errors import Unprocessable
 from tollhouse.metering import Meter, NewMeter, UsageQuery, UsageRow
-from tollhouse.web.answer import Answer, body_of, schema_of
+from tollhouse.web.answer import Answer, body_of, instant, schema_of
 from tollhouse.web.guard import Reads, Writes
 from tollhouse.web.parts import Wired
 from tollhouse.web.query import Paged, instant_of
@@ -113,7 +113,7 @@ def query_meter(
         }
         for row in rows
     ]
-    shown_query = {"start": _shown_time(query.start), "end": _shown_time(query.end), "window": query.window}
+    shown_query = {"start": instant(query.start), "end": instant(query.end), "window": query.window}
     return Answer({"meter": meter.slug, "unit": meter.unit, **shown_query, "time_zone": query.tz.key, "data": data})
 
 
@@ -162,12 +162,7 @@ def filters_of(request: Request) -> dict[str, tuple[str, ...]]:
 def shown(meter: Meter) -> dict[str, Any]:
     """A meter as JSON."""
     names = ("id", "slug", "event_type", "aggregation", "value_property", "group_by", "filters", "unit", "description")
-    created = meter.created_at.isoformat().replace("+00:00", "Z")
-    return {name: getattr(meter, name) for name in names} | {"created_at": created}
-
-
-def _shown_time(instant: int | None) -> str | None:
-    return None if instant is None else times.rfc3339(instant)
+    return {name: getattr(meter, name) for name in names} | {"created_at": instant(meter.created_at)}
 
 
 def _csv(meter: Meter, query: UsageQuery, rows: list[UsageRow]) -> Response:
@@ -179,7 +174,7 @@ def _csv(meter: Meter, query: UsageQuery, rows: list[UsageRow]) -> Response:
         groups = {**row.groups, "subject": row.subject}
         named = ["" if groups[name] is None else _unformulated(str(groups[name])) for name in query.group_by]
         value = "" if row.value is None else format(row.value, "f")
-        writer.writerow([_shown_time(row.start) or "", _shown_time(row.end) or "", *named, value])
+        writer.writerow([instant(row.start) or "", instant(row.end) or "", *named, value])
     shown_as = {"content-disposition": f'attachment; filename="{meter.slug}.csv"', "cache-control": "no-store"}
     return Response(file.getvalue(), media_type="text/csv; charset=utf-8", headers=shown_as)
 

@@ -10,8 +10,7 @@ from starlette.responses import Response
 
 from tollhouse import access
 from tollhouse.kit.errors import NotFound
-from tollhouse.web.answer import Answer, body_of, schema_of
-from tollhouse.web.api.jobs import instant
+from tollhouse.web.answer import Answer, body_of, instant, schema_of
 from tollhouse.web.guard import Admin, Writes
 from tollhouse.web.parts import Wired
 

@@ -14,8 +14,8 @@ from tollhouse import jobs
 from tollhouse.access import Caller
 from tollhouse.jobs import Claim, FileLimits, Job, JobFile, Outcome, StoredFile
 from tollhouse.kit.errors import TollhouseError, Unprocessable
-from tollhouse.web.answer import Answer, body_of, schema_of
-from tollhouse.web.api.jobs import file_shown, instant, shown
+from tollhouse.web.answer import Answer, body_of, instant, schema_of
+from tollhouse.web.api.jobs import file_shown, shown
 from tollhouse.web.forms import Form, form_of
 from tollhouse.web.guard import Works
 from tollhouse.web.parts import Parts, Wired

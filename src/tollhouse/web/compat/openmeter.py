@@ -13,7 +13,7 @@ from starlette.responses import Response
 from tollhouse import metering
 from tollhouse.kit import times
 from tollhouse.metering import Meter, NewMeter, UsageRow
-from tollhouse.web.answer import Answer, body_of, schema_of
+from tollhouse.web.answer import Answer, body_of, instant, schema_of
 from tollhouse.web.api.meters import Texts, asked, usage_query
 from tollhouse.web.guard import Reads, Writes
 from tollhouse.web.parts import Parts, Wired
@@ -145,7 +145,7 @@ def _row(row: UsageRow, start: int, end: int) -> dict[str, Any]:
 
 
 def _shown(meter: Meter) -> dict[str, Any]:
-    created = meter.created_at.isoformat().replace("+00:00", "Z")
+    created = instant(meter.created_at)
     return {
         "id": meter.id,
         "slug": meter.slug,
