@@ -33,6 +33,16 @@ def test_a_file_that_was_sent_directly_becomes_a_jobs(house: House, manga: Tenan
     assert not {one["key"], other["key"]} & set(given)
 
 
+def test_a_directory_keeps_no_folder_of_an_upload(tmp_path: Path) -> None:
+    with alone(Settings(data=tmp_path / "data")) as (house, manga):
+        place = presigned(manga)
+        send(place)
+        create(manga, place)
+        folders = [path for path in (tmp_path / "data" / "objects").rglob("*") if path.is_dir()]
+        assert [path.name for path in folders] == ["files", manga.id]
+        assert len(kept(house.tollhouse, manga.id)) == 1
+
+
 def test_a_file_may_be_sent_again_until_its_job_is_made(manga: Tenant) -> None:
     place = presigned(manga)
     other = bytearray(PAGE)

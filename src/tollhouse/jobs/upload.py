@@ -47,7 +47,7 @@ def reserve(
 ) -> Upload:
     """A fresh key for one file, which is kept until it expires or a job takes it."""
     upload = Upload(
-        key=f"files/{organization}/{ids.new('upl')}/{name.replace('#', '_')}",  # a directory keeps no name that ends in #1
+        key=f"files/{organization}/{ids.new('upl')}",  # and no folder for each, which a directory would keep when it is empty
         organization=organization,
         customer=customer,
         name=name,
