@@ -134,16 +134,11 @@ def _stores(settings: Settings, data: Path) -> Iterator[tuple[Records, EventStor
         else:
             events = DuckDBEvents(data / "events.duckdb", settings.duckdb_memory, reserve_bytes=settings.min_free_bytes)
         try:
-            yield records, events, Objects.at(settings.objects_url or str(data / "objects"), s3_access(settings))
+            yield records, events, Objects.at(settings.objects_url or str(data / "objects"), S3Access(**settings.s3))
         finally:
             events.close()
     finally:
         records.close()
-
-
-def s3_access(settings: Settings) -> S3Access:
-    """How S3 is reached, for our own objects and for backups."""
-    return S3Access(settings.s3_endpoint, settings.s3_access_key, settings.s3_secret_key, settings.s3_region, settings.s3_use_ssl)
 
 
 def records_address(settings: Settings) -> str:
@@ -195,7 +190,7 @@ def _parts(settings: Settings, records: Records, events: EventStore, objects: Ob
 
 
 def _runner(settings: Settings, parts: Parts, data: Path) -> Runner:
-    s3 = s3_access(settings)
+    s3 = S3Access(**settings.s3)
 
     def source_at(address: str) -> Source:
         if address == "tollhouse":

@@ -92,6 +92,17 @@ class Settings:
     )
     billing_discount_tier_3_percent: Decimal = _setting(Decimal(30), "per cent off in tier 3", "BILLING_DISCOUNT_TIER_3_PERCENT", least=0)
 
+    @property
+    def s3(self) -> dict[str, Any]:
+        """How S3 is reached: what a store's `S3Access` is made of."""
+        return {
+            "endpoint": self.s3_endpoint,
+            "access_key": self.s3_access_key,
+            "secret_key": self.s3_secret_key,
+            "region": self.s3_region,
+            "use_ssl": self.s3_use_ssl,
+        }
+
 
 def load(environment: Mapping[str, str], overrides: Mapping[str, Any] | None = None) -> Settings:
     """Read the settings; raises BadInput that names the setting and where its bad value came from."""

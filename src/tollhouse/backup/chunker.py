@@ -11,11 +11,11 @@ from pyfastcdc import FastCDC
 
 LEAST, AVERAGE, MOST = 256 << 10, 1 << 20, 4 << 20
 WHOLE = 8 << 20
-_WINDOW = 16 << 20
+_WINDOW, _READ = 12 << 20, 1 << 20
 
 
 def pieces(content: IO[bytes], size: int) -> Iterator[bytes]:
-    """A file of up to 8 MB whole, a larger one in chunks; in memory of about 35 MB."""
+    """A file of up to 8 MB whole, a larger one in chunks; in memory of about 20 MB."""
     if size <= WHOLE:
         whole = content.read(WHOLE + 1)
         if len(whole) <= WHOLE:
@@ -29,23 +29,21 @@ def pieces(content: IO[bytes], size: int) -> Iterator[bytes]:
 
 def _cut(content: IO[bytes], begun: bytes) -> Iterator[bytes]:
     cutter = FastCDC(avg_size=AVERAGE, min_size=LEAST, max_size=MOST)
-    held = begun
+    window = memoryview(bytearray(_WINDOW))
+    held = len(begun)
+    window[:held] = begun
     while True:
-        held = b"".join((held, *_read(content, _WINDOW - len(held))))
-        ended = len(held) < _WINDOW
-        view, used = memoryview(held), 0
-        for chunk in cutter.cut_buf(held):
+        while held < _WINDOW and (more := content.read(min(_WINDOW - held, _READ))):
+            window[held : held + len(more)] = more
+            held += len(more)
+        used, ended = 0, held < _WINDOW
+        for chunk in cutter.cut_buf(window[:held]):
             # The last chunk of a window may end only because the window does: it is cut again with what follows.
-            if not ended and chunk.offset + chunk.length == len(held):
+            if not ended and chunk.offset + chunk.length == held:
                 break
-            yield bytes(view[chunk.offset : chunk.offset + chunk.length])
             used = chunk.offset + chunk.length
+            yield bytes(window[chunk.offset : used])
         if ended:
             return
-        held = held[used:]
-
-
-def _read(content: IO[bytes], size: int) -> Iterator[bytes]:
-    while size > 0 and (more := content.read(size)):
-        size -= len(more)
-        yield more
+        window[: held - used] = window[used:held]
+        held -= used

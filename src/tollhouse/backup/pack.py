@@ -21,7 +21,6 @@ from tollhouse.backup.codec import Codec, Kind
 from tollhouse.kit.errors import Damaged
 
 PACK_BYTES = 16 << 20
-BLOB_BYTES = 8 << 20
 SALT_BYTES = 16
 _SKIPPABLE = 0x184D2A50
 _MAGIC = b"THBP"
@@ -42,9 +41,8 @@ class Place:
 class _Open:
     """The pack that is being filled."""
 
-    records: list[bytes] = field(default_factory=list)
+    content: bytearray = field(default_factory=bytearray)
     blobs: list[tuple[str, Kind, int, int, int]] = field(default_factory=list)
-    bytes: int = 0
 
 
 Rows = list[tuple[str, Kind, int, int, int]]
@@ -60,7 +58,7 @@ class Packer:
         self,
         codec: Codec,
         known: Callable[[str], bool],
-        put: Callable[[str, bytes], None],
+        put: Callable[[str, bytearray], None],
         transfers: int = 5,
         pack_bytes: int = PACK_BYTES,
     ) -> None:
@@ -86,10 +84,9 @@ class Packer:
         record = self._codec.seal(kind, id, content)
         with self._lock:
             pack = self._open[kind]
-            pack.blobs.append((id, kind, pack.bytes, len(record), len(content)))
-            pack.records.append(record)
-            pack.bytes += len(record)
-            full = self._open.pop(kind) if pack.bytes >= self._pack_bytes else None
+            pack.blobs.append((id, kind, len(pack.content), len(record), len(content)))
+            pack.content += record
+            full = self._open.pop(kind) if len(pack.content) >= self._pack_bytes else None
         if full is not None:
             self._send(full)
         return id
@@ -123,9 +120,8 @@ class Packer:
         self._stored.append(future)
 
     def _store(self, pack: _Open) -> tuple[str, Rows]:
-        rows: Rows = pack.blobs
-        content = b"".join((*pack.records, _salt(), footer(self._codec, rows)))
-        pack.records.clear()  # memory: now they are in the content
+        rows, content = pack.blobs, pack.content
+        content += _salt() + footer(self._codec, rows)
         name = hashlib.sha256(content).hexdigest()
         self._put(name, content)
         with self._lock:

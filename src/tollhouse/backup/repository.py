@@ -166,7 +166,7 @@ class Repository:
         at_once = transfers if self.objects.signs else min(transfers, 2)  # a disk takes no more in at a time, and memory is kept
         return Packer(self.codec, known, self.put_pack, at_once, int(self.config.get("pack_bytes", PACK_BYTES)))
 
-    def put_pack(self, name: str, content: bytes) -> None:
+    def put_pack(self, name: str, content: bytes | bytearray) -> None:
         """Store a pack under its name; it is on the disk before an index names it."""
         self.objects.put(pack_key(name), content)
         self.objects.sync(pack_key(name))

@@ -19,14 +19,13 @@ from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from tollhouse import backup
-from tollhouse.app import s3_access
 from tollhouse.backup import BackupKind, Keep, Order, Part, Repository, Selection, Snapshot
 from tollhouse.cli.connection import connected
 from tollhouse.cli.output import AsJson, console, show
 from tollhouse.kit import times
 from tollhouse.kit.errors import BadInput, Conflict, Damaged, Unprocessable
 from tollhouse.settings import load
-from tollhouse.store.objects import Objects
+from tollhouse.store.objects import Objects, S3Access
 
 app = typer.Typer(name="backup", help="Back up directories, buckets and databases; restore, verify, drill.", no_args_is_help=True)
 restoring = typer.Typer(name="restore", help="Bring objects back from a snapshot.", no_args_is_help=True)
@@ -87,7 +86,7 @@ def _take(kind: BackupKind, addresses: list[str], repository: str, transfers: in
         _take_of_tollhouse(kind, addresses, repository, as_json)
         return
     opened = _opened(repository)
-    sources = [backup.source_at(address, s3_access(settings)) for address in addresses]
+    sources = [backup.source_at(address, S3Access(**settings.s3)) for address in addresses]
     began = datetime.now(UTC)
     with _bar(f"{kind} backup", as_json) as report:
         order = Order(kind, actor="command line", transfers=transfers, report=report)
@@ -344,7 +343,7 @@ def _restore(
     opened = _opened(repository)
     moment = times.moment(times.parse_time(as_of, "--as-of")) if as_of else None
     taken = opened.snapshot(snapshot, moment)
-    target = backup.target_at(to, s3_access(load(os.environ)))
+    target = backup.target_at(to, S3Access(**load(os.environ).s3))
     with _bar("restore", as_json) as report:
         done = backup.restore(opened, taken, target, part, chosen, overwrite, dry_run, report, configuration)
     answer: dict[str, Any] = {"snapshot": taken.id, "dry_run": dry_run, "bytes": done.bytes, "actions": done.actions, "errors": done.errors}
@@ -376,7 +375,7 @@ def _all(opened: Repository, snapshot: Snapshot) -> Iterator[tuple[str, backup.E
 
 
 def _objects(address: str) -> Objects:
-    return Objects.at(address, s3_access(load(os.environ)))
+    return Objects.at(address, S3Access(**load(os.environ).s3))
 
 
 def _opened(address: str) -> Repository:

@@ -9,13 +9,12 @@ from typing import Annotated
 import typer
 
 from tollhouse import backup
-from tollhouse.app import s3_access
 from tollhouse.backup.sources.directory import DirectoryTarget
 from tollhouse.cli.output import AsJson, console, show
 from tollhouse.kit.errors import Damaged, Unprocessable
 from tollhouse.settings import load
 from tollhouse.store.lock import DirectoryLock
-from tollhouse.store.objects import Objects
+from tollhouse.store.objects import Objects, S3Access
 
 
 def restore(
@@ -28,7 +27,7 @@ def restore(
     settings = load(os.environ, {"data": data})
     place = settings.data.absolute()
     place.mkdir(parents=True, exist_ok=True, mode=0o700)
-    opened = backup.open_repository(Objects.at(repository, s3_access(settings)), settings.backup_passphrase or None)
+    opened = backup.open_repository(Objects.at(repository, S3Access(**settings.s3)), settings.backup_passphrase or None)
     chosen = opened.snapshot(snapshot)
     if [one.kind for one in chosen.collections] != ["tollhouse"]:
         raise Unprocessable(f"The snapshot {chosen.id} is not one of Tollhouse itself; use `tollhouse backup restore full`.")

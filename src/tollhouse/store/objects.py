@@ -78,7 +78,7 @@ class Objects:
     def put(
         self,
         key: str,
-        content: bytes | IO[bytes],
+        content: bytes | bytearray | IO[bytes],
         content_type: str = "application/octet-stream",
         disposition: str = "",
         metadata: Mapping[str, str] | None = None,
