@@ -134,7 +134,7 @@ class Watched(Objects):
     def put(
         self,
         key: str,
-        content: bytes | IO[bytes],
+        content: bytes | bytearray | IO[bytes],
         content_type: str = "application/octet-stream",
         disposition: str = "",
         metadata: Mapping[str, str] | None = None,
@@ -144,13 +144,13 @@ class Watched(Objects):
         if mode == "lose":
             return
         if mode == "cut":
-            content = content if isinstance(content, bytes) else content.read()
+            content = content if isinstance(content, bytes | bytearray) else content.read()
             content = content[: len(content) // 2]
         super().put(key, content, content_type, disposition, metadata, tags)
 
-    def get(self, key: str) -> bytes:
+    def view(self, key: str) -> memoryview:
         mode = self._asked("get", key)
-        content = super().get(key)
+        content = super().view(key)
         return content[: len(content) // 2] if mode in ("cut", "lose") else content
 
     def stream(self, key: str, chunk_bytes: int = 1 << 20) -> Iterator[bytes]:

@@ -19,7 +19,7 @@ class Cipher:
         """Content, encrypted and authenticated; a nonce of 12 bytes is used once."""
         return self._aead.encrypt(nonce, content, about)
 
-    def unseal(self, nonce: bytes, sealed: bytes, about: bytes) -> bytes | None:
+    def unseal(self, nonce: bytes | memoryview, sealed: bytes | memoryview, about: bytes) -> bytes | None:
         """The content, or None for what was not sealed with this key, nonce and words."""
         try:
             return self._aead.decrypt(nonce, sealed, about)

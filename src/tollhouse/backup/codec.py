@@ -33,14 +33,14 @@ class Codec(ABC):
         """Content as it is stored."""
 
     @abstractmethod
-    def unseal(self, kind: Kind, id: str, stored: bytes) -> bytes:
+    def unseal(self, kind: Kind, id: str, stored: bytes | memoryview) -> bytes:
         """The content of a record; raises Damaged for anything that was not sealed so."""
 
     @abstractmethod
     def checksum(self, content: bytes) -> str:
         """What shows that the configuration is ours and unchanged."""
 
-    def blob(self, kind: Kind, id: str, stored: bytes) -> bytes:
+    def blob(self, kind: Kind, id: str, stored: bytes | memoryview) -> bytes:
         """The content of a blob, checked against its id."""
         content = self.unseal(kind, id, stored)
         if self.id(content) != id:
@@ -57,7 +57,7 @@ class PlainCodec(Codec):
     def seal(self, kind: Kind, id: str, content: bytes) -> bytes:
         return _compressed(content)
 
-    def unseal(self, kind: Kind, id: str, stored: bytes) -> bytes:
+    def unseal(self, kind: Kind, id: str, stored: bytes | memoryview) -> bytes:
         return _decompressed(stored)
 
     def checksum(self, content: bytes) -> str:
@@ -82,7 +82,7 @@ class EncryptedCodec(Codec):
         header = MAGIC + kind[0].encode()
         return header + nonce + self._cipher.seal(nonce, _compressed(content), header + id.encode())
 
-    def unseal(self, kind: Kind, id: str, stored: bytes) -> bytes:
+    def unseal(self, kind: Kind, id: str, stored: bytes | memoryview) -> bytes:
         header = MAGIC + kind[0].encode()
         if stored[:5] != header or len(stored) < 17:
             raise Damaged("A record does not begin as one of this repository does.")
@@ -102,7 +102,7 @@ def _compressed(content: bytes) -> bytes:
     return packed
 
 
-def _decompressed(stored: bytes) -> bytes:
+def _decompressed(stored: bytes | memoryview) -> bytes:
     if not hasattr(_local, "decompressor"):
         _local.decompressor = zstandard.ZstdDecompressor()
     try:

@@ -141,7 +141,7 @@ def footer(codec: Codec, rows: Rows) -> bytes:
     return struct.pack("<II", _SKIPPABLE, len(held)) + held
 
 
-def rows_of(codec: Codec, pack: bytes) -> Rows:
+def rows_of(codec: Codec, pack: bytes | memoryview) -> Rows:
     """The blobs of a whole pack, out of its own footer; raises Damaged."""
     if len(pack) < 16 or pack[-4:] != _MAGIC:
         raise Damaged("A pack does not end as one of ours does.")

@@ -53,7 +53,7 @@ class Repository:
         self._least: dict[str, int] = {}  # how long each pack of the index has to be
         self._looked_into_packs = False
         self._reading = threading.RLock()
-        self._packs: OrderedDict[str, bytes] = OrderedDict()
+        self._packs: OrderedDict[str, memoryview] = OrderedDict()
 
     @property
     def id(self) -> str:
@@ -121,7 +121,7 @@ class Repository:
         named = {place.pack for place in index.values()}
         for pack in sorted(self.pack_sizes().keys() - named):
             try:
-                self._merge(index, places(pack, rows_of(self.codec, self.objects.get(pack_key(pack)))), ())
+                self._merge(index, places(pack, rows_of(self.codec, self.objects.view(pack_key(pack)))), ())
             except (Damaged, NotFound):
                 continue  # verify names it
 
@@ -188,10 +188,10 @@ class Repository:
         present = self.pack_sizes()
         return {pack for pack, size in self._least.items() if present.get(pack, -1) < size}
 
-    def _record(self, place: Place) -> bytes:
+    def _record(self, place: Place) -> memoryview:
         if place.pack not in self._packs:
             try:
-                self._packs[place.pack] = self.objects.get(pack_key(place.pack))
+                self._packs[place.pack] = self.objects.view(pack_key(place.pack))
             except NotFound:
                 raise Damaged(f"The pack {place.pack[:12]}… is missing.") from None
             while len(self._packs) > CACHED_PACKS:
@@ -403,7 +403,7 @@ def pack_key(name: str) -> str:
     return f"packs/{name[:2]}/{name}.pack"
 
 
-def _digest(content: bytes) -> str:
+def _digest(content: bytes | memoryview) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
@@ -424,7 +424,7 @@ def least_sizes(index: Index) -> dict[str, int]:
 
 def check_pack(repository: Repository, name: str) -> Rows:
     """Read a whole pack and open each of its blobs; raises Damaged."""
-    content = repository.objects.get(pack_key(name))
+    content = repository.objects.view(pack_key(name))
     if _digest(content) != name:
         raise Damaged(f"The pack {name[:12]}… is damaged: its content is not what its name says.")
     rows = rows_of(repository.codec, content)

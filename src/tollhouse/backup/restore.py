@@ -5,17 +5,19 @@ against the snapshot after.
 """
 
 import hashlib
+import io
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import IO, Any, Literal, cast
 
 from tollhouse.backup.configuration import SettingAction, find_bucket, put_back
 from tollhouse.backup.progress import Report, silent
 from tollhouse.backup.repository import Repository
 from tollhouse.backup.snapshot import Collection, Entry, Snapshot, entries_of
 from tollhouse.backup.sources import Target
+from tollhouse.backup.sources.hashing import PIECE
 from tollhouse.kit.errors import BadInput, Damaged, NotFound, TollhouseError
 
 Part = Literal["full", "metadata", "data"]
@@ -102,9 +104,11 @@ def restore(
 
     with ThreadPoolExecutor(target.writers, "tollhouse-restore") as pool:
         for first in range(0, len(entries), AT_A_TIME):
-            for at, own in enumerate(pool.map(alone, entries[first : first + AT_A_TIME]), first + 1):
+            some = entries[first : first + AT_A_TIME]
+            at_hand = max(entry.size for entry in some) <= target.at_hand
+            for own in map(alone, some) if at_hand else pool.map(alone, some):
                 done.add(own)
-                report(at, len(entries), done.bytes)
+            report(first + len(some), len(entries), done.bytes)
     if not dry_run:
         done.errors += [{"key": "", "reason": reason} for reason in target.finish()]
         _compare_staged(entries, target, done)
@@ -180,13 +184,48 @@ def _one(repository: Repository, entry: Entry, target: Target, part: Part, overw
     done.bytes += entry.size
     if dry_run:
         return
-    with tempfile.SpooledTemporaryFile(IN_MEMORY) as content:
-        for piece in checked_pieces(repository, entry):
-            content.write(piece)
-        content.seek(0)
+    with _content(checked_pieces(repository, entry), entry.size, target.streams) as content:
         target.write(entry if part == "full" else _without_words(entry), content)
     if not target.staged:
         _compare(entry, target)
+
+
+def _content(pieces: Iterator[bytes], size: int, streams: bool) -> IO[bytes]:
+    """An object's content as a file; one that is large, on the disk before any of it is given, unless the target can do without."""
+    if size <= IN_MEMORY:
+        return io.BytesIO(b"".join(pieces))
+    if streams:
+        return cast(IO[bytes], io.BufferedReader(_Joined(pieces), PIECE))
+    file = tempfile.TemporaryFile(prefix="tollhouse-")  # noqa: SIM115  # whoever gets it closes it
+    try:
+        for piece in pieces:
+            file.write(piece)
+        file.seek(0)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+class _Joined(io.RawIOBase):
+    """Pieces, to be read as one file."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces, self._left = pieces, memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._left:
+            piece = next(self._pieces, None)
+            if piece is None:
+                return 0
+            self._left = memoryview(piece)
+        size = min(len(buffer), len(self._left))
+        buffer[:size] = self._left[:size]
+        self._left = self._left[size:]
+        return size
 
 
 def checked_pieces(repository: Repository, entry: Entry) -> Iterator[bytes]:

@@ -10,10 +10,11 @@ import secrets
 import socket
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 
 import msgspec
 
@@ -149,7 +150,7 @@ class _Before:
 def _entries(source: Source, listing: Sequence[Found], before: _Before, packer: Packer, order: Order, tally: _Tally) -> Iterator[Entry]:
     """Each object's entry, in order; several are read at a time, and no more than memory allows."""
     total, bytes_done = len(listing), 0
-    waiting: deque[tuple[Found, Entry | None, Future[Entry] | Entry]] = deque()
+    waiting: deque[tuple[Found, Entry | None, Callable[[], Entry]]] = deque()
     ahead = 0
 
     def finished() -> Iterator[Entry]:
@@ -157,7 +158,7 @@ def _entries(source: Source, listing: Sequence[Found], before: _Before, packer: 
         found, old, result = waiting.popleft()
         ahead -= min(found.size, AHEAD_BYTES)
         try:
-            entry = result if isinstance(result, Entry) else result.result()
+            entry = result()
         except NotFound:
             tally.errors.append({"key": found.key, "reason": "it has gone since it was listed"})
             return
@@ -172,10 +173,11 @@ def _entries(source: Source, listing: Sequence[Found], before: _Before, packer: 
     with ThreadPoolExecutor(order.readers, "tollhouse-read") as pool:
         for at, found in enumerate(listing):
             old = before.entry(found.key)
+            read = partial(_read, source, found, packer, order.kind == "metadata")
             if order.kind == "incremental" and old is not None and _same(old, found):
-                waiting.append((found, old, old))
+                waiting.append((found, old, partial(_as_it_was, old)))
             else:
-                waiting.append((found, old, pool.submit(_read, source, found, packer, order.kind == "metadata")))
+                waiting.append((found, old, read if found.size <= source.at_hand else pool.submit(read).result))
             ahead += min(found.size, AHEAD_BYTES)
             while len(waiting) > AHEAD or (ahead > AHEAD_BYTES and len(waiting) > order.readers):
                 yield from finished()
@@ -189,6 +191,10 @@ def _entries(source: Source, listing: Sequence[Found], before: _Before, packer: 
 
 def _same(old: Entry, found: Found) -> bool:
     return old.size == found.size and old.modified == found.modified and old.etag == found.etag and bool(old.chunks or not old.size)
+
+
+def _as_it_was(old: Entry) -> Entry:
+    return old
 
 
 def _read(source: Source, found: Found, packer: Packer, only_metadata: bool) -> Entry:

@@ -21,6 +21,7 @@ from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progres
 from tollhouse import backup
 from tollhouse.backup import BackupKind, Keep, Order, Part, Repository, Selection, Snapshot
 from tollhouse.cli.connection import connected
+from tollhouse.cli.memory import in_one_arena
 from tollhouse.cli.output import AsJson, console, show
 from tollhouse.kit import times
 from tollhouse.kit.errors import BadInput, Conflict, Damaged, Unprocessable
@@ -34,6 +35,12 @@ At = Annotated[str, typer.Option("--repository", help="Directory or s3://bucket/
 Sources = Annotated[list[str], typer.Option("--source", help="What to back up: a directory, s3://bucket/prefix or a database; repeatable.")]
 Which = Annotated[str, typer.Option("--snapshot", help="A snapshot's id, or the beginning of it, or latest.")]
 Transfers = Annotated[int, typer.Option(help="Packs that are sent at a time.", min=1, max=64)]
+
+
+@app.callback()
+def prepare() -> None:
+    """Back up directories, buckets and databases; restore, verify, drill."""
+    in_one_arena()
 
 
 @app.command()

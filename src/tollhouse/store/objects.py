@@ -109,8 +109,12 @@ class Objects:
 
     def get(self, key: str) -> bytes:
         """The whole content."""
+        return bytes(self.view(key))
+
+    def view(self, key: str) -> memoryview:
+        """The whole content, where the store put it: a large one is in memory once and not twice."""
         try:
-            return obstore.get(self._backend, _checked(key)).bytes().to_bytes()
+            return memoryview(obstore.get(self._backend, _checked(key)).bytes())
         except (BaseError, FileNotFoundError) as error:
             raise _translated(error, key) from error
 

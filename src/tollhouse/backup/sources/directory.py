@@ -1,7 +1,10 @@
 """A directory of files. What a key cannot say (links, permissions, empty folders) is not kept, and is said so."""
 
+import errno
 import os
-import tempfile
+import secrets
+import stat
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,11 +15,14 @@ from tollhouse.backup.sources.hashing import copied, sha256_of
 from tollhouse.backup.sources.source import Found, Source, Target, Written
 from tollhouse.kit.errors import NotFound, StorageFull, Unavailable, Unprocessable
 
+AT_HAND = 256 << 10
+
 
 class DirectorySource(Source):
     """The files below a directory; keys are relative paths with `/`."""
 
     kind = "objects"
+    at_hand = AT_HAND
 
     def __init__(self, path: Path) -> None:
         if not path.is_dir():
@@ -52,7 +58,7 @@ class DirectorySource(Source):
     @contextmanager
     def content(self, found: Found) -> Iterator[IO[bytes]]:
         try:
-            with (self._root / found.key).open("rb", buffering=0) as file:
+            with open(f"{self.address}/{found.key}", "rb", buffering=0) as file:
                 yield file
         except FileNotFoundError:
             raise NotFound("it has gone since it was listed") from None
@@ -67,37 +73,42 @@ class DirectoryTarget(Target):
     """A directory, made if missing."""
 
     writers = 4
+    at_hand = AT_HAND
+    streams = True
 
     def __init__(self, path: Path) -> None:
         self._root = path.absolute()
         self.address = str(self._root)
-        self._plain = {self._root}  # folders that were looked at and are no links
+        self._plain = {self.address}  # folders that were looked at and are no links
+        self._own = f".restore-{secrets.token_hex(6)}"  # what a file is called until it is whole
 
     def present(self, key: str) -> Written | None:
         path = self._path(key)
-        if not path.exists():
+        try:
+            with open(path, "rb", buffering=0, opener=_plain_file) as file:
+                return Written(*sha256_of(file))
+        except FileNotFoundError:
             return None
-        if not path.is_file():
-            raise Unprocessable(f"{path} is in the way: it is no file.")
-        with path.open("rb") as file:
-            return Written(*sha256_of(file))
+        except IsADirectoryError:
+            raise Unprocessable(f"{path} is in the way: it is no file.") from None
 
     def write(self, entry: Entry, content: IO[bytes]) -> None:
         path = self._path(entry.key)
+        folder = os.path.dirname(path)
+        part = f"{folder}/{self._own}-{threading.get_ident():x}"
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".restore-", delete=False) as part:
-                try:
-                    copied(content, part)
-                    part.flush()
-                    os.utime(part.name, ns=(entry.modified * 1000, entry.modified * 1000))
-                    Path(part.name).chmod(0o644)
-                    Path(part.name).replace(path)
-                except BaseException:
-                    Path(part.name).unlink(missing_ok=True)
-                    raise
+            os.makedirs(folder, exist_ok=True)
+            try:
+                with open(part, "xb", buffering=0) as file:
+                    copied(content, file)
+                    os.fchmod(file.fileno(), 0o644)
+                    os.utime(file.fileno(), ns=(entry.modified * 1000, entry.modified * 1000))
+                os.replace(part, path)
+            except BaseException:
+                Path(part).unlink(missing_ok=True)
+                raise
         except OSError as error:
-            if error.errno == 28:
+            if error.errno == errno.ENOSPC:
                 raise StorageFull(f"The disk of {self._root} is full; {entry.key} was not restored.") from None
             raise Unavailable(f"{path} cannot be written: {error.strerror}.") from None
 
@@ -105,21 +116,42 @@ class DirectoryTarget(Target):
         os.sync()  # once for all: file by file it takes three times as long as writing them
         return []
 
-    def _path(self, key: str) -> Path:
+    def _path(self, key: str) -> str:
+        """Where a key's file is; raises Unprocessable where that would be outside, or behind a link."""
         parts = key.split("/")
         if not key or "\0" in key or any(part in ("", ".", "..") for part in parts):
             raise Unprocessable(f"The key {key[:120]!r} cannot be a file below {self._root}; restore it to a bucket.")
-        path = self._root.joinpath(*parts)
-        for folder in path.parents:  # a link on the way would lead out of the target
-            if folder in self._plain:
-                break
-            if folder.is_symlink():
-                raise Unprocessable(f"{folder} is a link; nothing is restored through it.")
-            if folder.is_dir():
-                self._plain.add(folder)
-        if path.is_symlink():
-            raise Unprocessable(f"{path} is a link; nothing is restored through it.")
+        path = f"{self.address}/{key}"
+        folder = path.rpartition("/")[0]
+        if folder not in self._plain:
+            self._look_at(Path(folder))
+        try:
+            if stat.S_ISLNK(os.lstat(path).st_mode):
+                raise Unprocessable(f"{path} is a link; nothing is restored through it.")
+        except FileNotFoundError:
+            pass
+        except NotADirectoryError:
+            raise Unprocessable(f"{path}: a file is in the way of its folder.") from None
         return path
+
+    def _look_at(self, folder: Path) -> None:
+        """A link on the way would lead out of the target."""
+        for one in (folder, *folder.parents):
+            if str(one) in self._plain:
+                break
+            if one.is_symlink():
+                raise Unprocessable(f"{one} is a link; nothing is restored through it.")
+            if one.is_dir():
+                self._plain.add(str(one))
+
+
+def _plain_file(path: str, flags: int) -> int:
+    """Open what is a regular file, and neither wait for a pipe nor follow a link."""
+    opened = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(opened).st_mode):
+        os.close(opened)
+        raise IsADirectoryError(path)
+    return opened
 
 
 def _speakable(key: str) -> bool:

@@ -36,6 +36,8 @@ class Source(ABC):
 
     kind: str
     address: str
+    # Objects up to this size are read sooner than they are handed to another thread.
+    at_hand = 0
 
     def opened(self) -> AbstractContextManager["Source"]:
         """For as long as one state of it is to be read."""
@@ -85,8 +87,11 @@ class Target(ABC):
     """Somewhere to restore to."""
 
     address: str
-    # How many objects may be written at a time.
+    # How many objects may be written at a time, and up to which size one is written sooner than it is handed to another thread.
     writers = 1
+    at_hand = 0
+    # Whether content may turn out to be damaged while it is being written: what was written of it by then is removed.
+    streams = False
     # Whether what is written is there only after `finish`.
     staged = False
 
