@@ -27,8 +27,9 @@ _AS_ZEROS = bytes.maketrans(b"0123456789.E", b"0" * 11 + b"e")
 _SIXTEEN = b"0" * 16
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]')
-_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_objects = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
+Members = dict[str, msgspec.Raw]
+_object = msgspec.json.Decoder(Members)
+_objects = msgspec.json.Decoder(list[Members])
 _SPACED_COLONS = (b" :", b"\t:", b"\r:", b"\n:")
 _array = msgspec.json.Decoder(list[msgspec.Raw])
 _string = msgspec.json.Decoder(str)
@@ -49,13 +50,14 @@ class Promotion:
     path: JsonPath
     text: str  # the path as the meters write it into their queries
     find: Callable[[bytes], bytes | None]  # the JSON text at the path in a payload
+    member: str = ""  # the path, where it is a member of the payload itself
 
     @classmethod
     def of(cls, path: JsonPath) -> "Promotion":
         """Promote what this path points at."""
         steps = path.steps
         if len(steps) == 1 and isinstance(steps[0], str):
-            return cls(path, str(path), _member(steps[0]))
+            return cls(path, str(path), _member(steps[0]), steps[0])
         return cls(path, str(path), lambda data: _raw_at(data, steps))
 
 
@@ -79,6 +81,7 @@ class Payload:
         self.may_hold_nul = escaped and b"\\u0000" in body
         self._may_hold_surrogates = escaped and _SURROGATE.search(body) is not None
         self._may_hold_jobs = b'"job_id"' in body
+        self._flat: list[Members] | None = None
 
     @property
     def is_plain(self) -> bool:
@@ -92,12 +95,12 @@ class Payload:
             return False
         if max(map(len, raws)) > limit:
             return False
-        once = _hold_members_once(together)
-        if once and b"[" not in together:
+        self._flat = _held_once(together)
+        if self._flat is not None and b"[" not in together:
             return True  # no deeper than an empty object in each member
         if any(raw.count(b"{") + raw.count(b"[") > DEEPEST for raw in raws):
             return False
-        return once or all(_repeated_member(raw) is None for raw in raws)
+        return self._flat is not None or all(_repeated_member(raw) is None for raw in raws)
 
     def promoted_of(self, types: Sequence[str], raws: Sequence[bytes]) -> tuple[list[str | None], list[str | None], list[str | None]]:
         """Jobs, paths and values of many payloads, as `keep` finds them."""
@@ -107,6 +110,12 @@ class Payload:
         if not any(promotions):
             return jobs, [None] * count, [None] * count
         paths = [None if promotion is None else promotion.text for promotion in promotions]
+        if self._flat is not None:  # then each payload's members lie ready
+            found = [
+                None if one is None else members.get(one.member) if one.member else one.find(raw)
+                for one, members, raw in zip(promotions, self._flat, raws, strict=True)
+            ]
+            return jobs, paths, _numbers([None if raw is None else bytes(raw) for raw in found])
         values = [None if promotion is None else _number(promotion.find(raw)) for promotion, raw in zip(promotions, raws, strict=True)]
         return jobs, paths, values
 
@@ -168,21 +177,33 @@ def _number(raw: bytes | None) -> str | None:
     return None if text is None else money.value_text(text)
 
 
+def _numbers(raws: list[bytes | None]) -> list[str | None]:
+    """The same of many."""
+    if None not in raws:
+        together = b",".join(raws)  # type: ignore[arg-type]  # as has just been seen
+        if not together.translate(None, b"0123456789.-,") and max(map(len, raws)) < 18:  # type: ignore[arg-type]
+            return list(together.decode().split(","))
+    return [None if raw is None else _number(raw) for raw in raws]
+
+
 def _may_hold_long_number(text: bytes) -> bool:
     """Whether there are sixteen digits and dots in a row anywhere, or an exponent of three digits."""
     digits = text.translate(_AS_ZEROS)  # a search for sixteen zeros is many times faster than one for sixteen digits
     return _SIXTEEN in digits or (b"0e" in digits and _EXPONENT_3.search(digits) is not None)
 
 
-def _hold_members_once(together: bytes) -> bool:
-    """Whether it is certain, at a glance, that these payloads are flat objects and none names a member twice."""
-    if any(pair in together for pair in _SPACED_COLONS):
-        return False
+def _held_once(together: bytes) -> list[Members] | None:
+    """The members of these payloads, if it is certain at a glance that they are flat objects and none names a member twice."""
     try:
-        members = sum(map(len, _objects.decode(b"[" + together + b"]")))
+        objects = _objects.decode(b"[" + together + b"]")
     except msgspec.ValidationError:
-        return False
-    return members == together.count(b'":')  # of which there are as many as members sent, or more
+        return None
+    members = sum(map(len, objects))
+    if members == together.count(b":"):  # of which there are as many as members sent, or more; one byte is counted fast
+        return objects
+    if any(pair in together for pair in _SPACED_COLONS):
+        return None
+    return objects if members == together.count(b'":') else None  # likewise, where there are colons in texts, too
 
 
 def _repeated_member(data: bytes) -> str | None:
@@ -194,7 +215,7 @@ def _repeated_member(data: bytes) -> str | None:
         if len(set(names)) < len(names):
             repeated.append(next(name for name in names if names.count(name) > 1))
 
-    if b":" in data and not _hold_members_once(data):
+    if b":" in data and _held_once(data) is None:
         json.loads(data, object_pairs_hook=look, parse_int=str)  # an int has a limit of digits of its own
     return repeated[0] if repeated else None
 
