@@ -47,6 +47,20 @@ def test_a_form_with_several_files_becomes_one_job(house: House, manga: Tenant) 
     assert len(litter(house.tollhouse, manga.id)) == 3
 
 
+def test_a_file_is_on_the_disk_when_its_job_is_answered_for(house: House, manga: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[str] = []
+    really = os.fsync
+
+    def noted(opened: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{opened}").readlink().name)
+        really(opened)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    hand_in(manga.api, ("page.png", PAGE))
+    (stored,) = litter(house.tollhouse, manga.id)
+    assert {Path(stored).name, manga.id, "files"} <= set(synced)
+
+
 @pytest.mark.parametrize("name", ["chapter #3", "page#1", "100%.png", "a b&c=d?.png", "..png", "ü.png", "~", "a+b.png", "%2e%2e"])
 def test_a_file_keeps_its_name_whatever_is_in_it(manga: Tenant, name: str) -> None:
     job = hand_in(manga.api, (name, PAGE))

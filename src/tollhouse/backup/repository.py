@@ -169,7 +169,6 @@ class Repository:
     def put_pack(self, name: str, content: bytes | bytearray) -> None:
         """Store a pack under its name; it is on the disk before an index names it."""
         self.objects.put(pack_key(name), content)
-        self.objects.sync(pack_key(name))
 
     def blob(self, id: str) -> bytes:
         """A blob's content, checked; raises Damaged where it is missing or not what its id says."""
@@ -292,7 +291,6 @@ class Repository:
     def _write(self, name: str, content: bytes) -> None:
         """Store a file and read it again, because what follows relies on it; raises Damaged where the store did not keep it."""
         self.objects.put(name, content)
-        self.objects.sync(name)
         if not _holds(self.objects, name, content):
             self.objects.delete(name)
             raise Damaged(f"The store did not keep {name} as it was written; check the store and try again.")
@@ -324,7 +322,6 @@ def init(
     files["config.json"] = canonical(config)  # last: it is what makes a folder a repository
     for name, content in files.items():
         objects.put(name, content, "application/json" if name.endswith(".json") else "text/plain")
-        objects.sync(name)
         if not _holds(objects, name, content):
             raise Damaged(f"The store did not keep {name} as it was written; check the store, empty the place and try again.")
     return Repository(objects, codec, config), made.recovery if made else None

@@ -84,7 +84,7 @@ class Objects:
         metadata: Mapping[str, str] | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> None:
-        """Store `content`, which may be a file larger than memory, replacing what was there, all or nothing.
+        """Store `content`, which may be a file larger than memory, replacing what was there, all or nothing; it is on the disk then.
 
         `disposition` is the Content-Disposition that a signed address of S3 will answer with, `metadata` the owner's own; `tags` are
         kept by S3 alone.
@@ -95,8 +95,9 @@ class Objects:
             obstore.put(self._backend, _checked(key), content, attributes=attributes, tags=dict(tags or {}) or None, max_concurrency=2)
         except BaseError as error:
             raise _translated(error, key) from error
+        self._sync(key)
 
-    def sync(self, key: str) -> None:
+    def _sync(self, key: str) -> None:
         """Bring an object in a directory to the disk, with the folders that lead to it; a bucket did so before it answered.
 
         One that is not there is left to whoever reads it.
