@@ -55,6 +55,24 @@ def test_a_restore_says_first_what_it_would_change_and_then_does_it(alice: Page,
     expect(alice.get_by_role("status").filter(has_text="Restored at")).to_be_visible()
     assert (target / "page-4.txt").read_text() == "page 4"
     assert (target / "page-1.txt").read_text() == "something else"
+    alice.get_by_label("Replace what is different there").check()
+    alice.get_by_role("button", name="Say what would change").click()
+    expect(alice.get_by_role("status").filter(has_text="This would happen")).to_contain_text("1 replaced, 4 there already")
+    alice.get_by_role("button", name="Restore 1 object").click()
+    expect(alice.get_by_role("status").filter(has_text="Restored at")).to_be_visible()
+    assert (target / "page-1.txt").read_text() == "page 1"
+
+
+def test_what_is_restored_is_what_was_shown_and_not_what_was_chosen_after(alice: Page, pages: Path, tmp_path: Path) -> None:
+    alice.get_by_role("link", name="Backups").click()
+    address = alice.get_by_role("region", name="History").locator("tr", has_text=str(pages)).first.get_by_role("link").get_attribute("href")
+    alice.goto(alice.url.replace("/admin/backups", str(address)))
+    alice.get_by_label("To a directory on the server").fill(str(tmp_path / "seen"))
+    alice.get_by_role("button", name="Say what would change").click()
+    alice.get_by_label("To a directory on the server").fill(str(tmp_path / "unseen"))
+    alice.get_by_role("button", name="Restore 5 objects").click()
+    expect(alice.get_by_role("status").filter(has_text="This would happen")).to_contain_text(str(tmp_path / "unseen"))
+    assert not list(tmp_path.glob("*seen/*"))
 
 
 def test_a_schedule_is_run_by_hand(alice: Page, pages: Path) -> None:

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import IO, Any, Literal, cast
 
 from tollhouse.backup.configuration import SettingAction, find_bucket, put_back
@@ -24,6 +25,7 @@ Part = Literal["full", "metadata", "data"]
 Action = Literal["create", "overwrite", "identical", "keep"]
 IN_MEMORY = 8 << 20
 AT_A_TIME = 256
+SORTED_AT_ONCE = 50_000
 
 
 @dataclass(frozen=True)
@@ -75,24 +77,16 @@ def restore(
     """
     done = Restored()
     damaged: list[str] = []
-    entries = list(selected(repository, snapshot, chosen, damaged))
-    done.errors += [{"key": "", "reason": f"objects are unknown: {fault}"} for fault in damaged]
-    entries = [entry for entry in entries if target.takes(entry.key)]
-    if not entries and damaged:
-        raise Damaged(damaged[0])
     collections = collections_of(snapshot, chosen.source)
-    if not entries and not configuration:
+    total, without_content = _looked_through(repository, snapshot, target, chosen, damaged)
+    done.errors += [{"key": "", "reason": f"objects are unknown: {fault}"} for fault in damaged]
+    if not total and damaged:
+        raise Damaged(damaged[0])
+    if not total and not configuration:
         raise NotFound("The snapshot holds nothing of what was chosen.")
-    if part != "metadata" and any(not entry.chunks and entry.size for entry in entries):
+    if part != "metadata" and without_content:
         raise BadInput("This snapshot has metadata alone; restore `metadata`, or choose another snapshot.")
     there = find_bucket(target, collections, configuration, dry_run)
-    index = repository.index()
-    # By pack, so that each is fetched once.
-    entries.sort(
-        key=lambda entry: (
-            (index[entry.chunks[0]].pack, index[entry.chunks[0]].offset) if entry.chunks and entry.chunks[0] in index else ("", 0)
-        )
-    )
 
     def alone(entry: Entry) -> Restored:
         own = Restored()
@@ -102,26 +96,54 @@ def restore(
             own.errors.append({"key": entry.key, "reason": getattr(error, "detail", None) or str(error)})
         return own
 
+    at = 0
+    staged: list[Entry] = []
     with ThreadPoolExecutor(target.writers, "tollhouse-restore") as pool:
-        for first in range(0, len(entries), AT_A_TIME):
-            some = entries[first : first + AT_A_TIME]
-            at_hand = max(entry.size for entry in some) <= target.at_hand
-            for own in map(alone, some) if at_hand else pool.map(alone, some):
-                done.add(own)
-            report(first + len(some), len(entries), done.bytes)
+        for entries in _by_pack(repository, (one for one in selected(repository, snapshot, chosen, []) if target.takes(one.key))):
+            for first in range(0, len(entries), AT_A_TIME):
+                some = entries[first : first + AT_A_TIME]
+                at_hand = max(entry.size for entry in some) <= target.at_hand
+                for own in map(alone, some) if at_hand else pool.map(alone, some):
+                    done.add(own)
+                at += len(some)
+                report(at, total, done.bytes)
+            staged += entries if target.staged else []
     if not dry_run:
         done.errors += [{"key": "", "reason": reason} for reason in target.finish()]
-        _compare_staged(entries, target, done)
+        _compare_staged(staged, target, done)
     if configuration or chosen == Selection(source=chosen.source):
         done.settings, refused = put_back(target, collections, configuration, overwrite, dry_run, not there)
         done.errors += refused
     return done
 
 
+def _looked_through(repository: Repository, snapshot: Snapshot, target: Target, chosen: Selection, damaged: list[str]) -> tuple[int, bool]:
+    """How many objects there are to restore, and whether any has metadata alone; lists that cannot be read are named in `damaged`."""
+    total, without_content = 0, False
+    for entry in selected(repository, snapshot, chosen, damaged):
+        if target.takes(entry.key):
+            total += 1
+            without_content |= not entry.chunks and entry.size > 0
+    return total, without_content
+
+
+def _by_pack(repository: Repository, entries: Iterator[Entry]) -> Iterator[list[Entry]]:
+    """The entries, ordered so that each pack is fetched once; many at a time, and no more than memory has room for."""
+    index = repository.index()
+
+    def place(entry: Entry) -> tuple[str, int]:
+        found = index.get(entry.chunks[0]) if entry.chunks else None
+        return (found.pack, found.offset) if found else ("", 0)
+
+    while some := list(islice(entries, SORTED_AT_ONCE)):
+        some.sort(key=place)
+        yield some
+
+
 def _compare_staged(entries: list[Entry], target: Target, done: Restored) -> None:
     """What a target put there only at its end."""
     written = {*done.actions["create"], *done.actions["overwrite"]} - {error["key"] for error in done.errors}
-    for entry in entries if target.staged else ():
+    for entry in entries:
         if entry.key in written:
             try:
                 _compare(entry, target)

@@ -1,8 +1,10 @@
 """The operators' page of backups: is everything safe right now, what ran, what runs next, what drills have shown."""
 
+from dataclasses import asdict, dataclass
 from datetime import date
 from decimal import Decimal
 from typing import Annotated
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request
 from starlette.concurrency import run_in_threadpool
@@ -97,9 +99,8 @@ def _detail(
     parts: Parts,
     viewer: Viewer,
     id: str,
+    wanted: "_Wanted | None" = None,
     plan: backup.Restored | None = None,
-    to: str = "",
-    prefix: str = "",
     done: bool = False,
     fault: str = "",
 ) -> Response:
@@ -114,9 +115,8 @@ def _detail(
         "backup.html",
         run=run,
         place=place,
+        wanted=wanted or _Wanted(),
         plan=plan,
-        to=to,
-        prefix=prefix,
         done=done,
         may=may,
         fault=fault,
@@ -133,8 +133,24 @@ async def restore(request: Request, parts: Wired, viewer: Operates, id: str) -> 
     return await run_in_threadpool(_restore, request, parts, viewer, id, fields)
 
 
+@dataclass(frozen=True)
+class _Wanted:
+    """What a restore is to do."""
+
+    to: str = ""
+    prefix: str = ""
+    overwrite: bool = False
+    configuration: bool = False
+
+    @property
+    def said(self) -> str:
+        """All of it in one line: what the button to restore sends back, so that nothing is done but what was shown."""
+        return urlencode(asdict(self))
+
+
 def _restore(request: Request, parts: Parts, viewer: Viewer, id: str, fields: dict[str, str]) -> Response:
-    to, prefix, really = fields.get("to", "").strip(), fields.get("prefix", ""), fields.get("really") == "yes"
+    wanted = _Wanted(fields.get("to", "").strip(), fields.get("prefix", ""), "overwrite" in fields, "configuration" in fields)
+    really = fields.get("really") == wanted.said
     with parts.records.reading() as session:
         run = backup.find_run(session, viewer.caller.organization, id)
         place = backup.find_place(session, viewer.caller.organization, run.repository)
@@ -142,13 +158,19 @@ def _restore(request: Request, parts: Parts, viewer: Viewer, id: str, fields: di
     if ours is None or ours.id != viewer.caller.organization:
         raise Forbidden("Only the people of this server's own organization may write to places on it.")
     try:
-        if not to or run.snapshot is None:
+        if not wanted.to or run.snapshot is None:
             raise Unprocessable("Say where to restore to: a directory on the server, or s3://bucket/prefix.")
         repository = parts.backups.open(place)
-        target = parts.backups.target_at(to)
         plan = backup.restore(
-            repository, repository.snapshot(run.snapshot), target, "full", Selection(prefix=prefix or None), dry_run=not really
+            repository,
+            repository.snapshot(run.snapshot),
+            parts.backups.target_at(wanted.to),
+            "full",
+            Selection(prefix=wanted.prefix or None),
+            wanted.overwrite,
+            dry_run=not really,
+            configuration=wanted.configuration,
         )
     except TollhouseError as error:
-        return _detail(request, parts, viewer, id, to=to, prefix=prefix, fault=error.detail)
-    return _detail(request, parts, viewer, id, plan, to, prefix, really)
+        return _detail(request, parts, viewer, id, wanted, fault=error.detail)
+    return _detail(request, parts, viewer, id, wanted, plan, really)
