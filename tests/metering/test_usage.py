@@ -15,7 +15,7 @@ from tollhouse.events import EventFilter, EventLimits, Promotion, parse
 from tollhouse.kit import money, times
 from tollhouse.kit.jsonpath import JsonPath
 from tollhouse.kit.times import Span, Window
-from tollhouse.metering import Meter, UsageQuery, aggregate, erase, rebuild, snapshot, usage
+from tollhouse.metering import Meter, UsageQuery, aggregate, erase, rebuild, rollup, snapshot, usage
 from tollhouse.store.events import EventStore
 
 ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe", "America/Sao_Paulo"]
@@ -161,13 +161,14 @@ def clear(store: EventStore) -> None:
 @given(
     first=events("a"), late=events("b"), raw=events("c"), gone=st.sets(st.sampled_from(["a0", "a1", "a3", "b0", "b2", "c1"])),
     aggregation=st.sampled_from(["sum", "count", "unique_count", "avg", "min", "max", "latest"]),
-    query=queries, home=st.sampled_from(ZONES), promoted=st.sampled_from(["$.n", None]),
+    query=queries, home=st.sampled_from(ZONES), promoted=st.sampled_from(["$.n", None]), at_once=st.sampled_from([1, 13, 10**6]),
 )  # fmt: skip
 def test_live_equals_rolled_up_equals_by_hand(
     event_store: EventStore, first: list[Happened], late: list[Happened], raw: list[Happened], gone: set[str],
-    aggregation: str, query: UsageQuery, home: str, promoted: str | None,
+    aggregation: str, query: UsageQuery, home: str, promoted: str | None, at_once: int,
 ) -> None:  # fmt: skip
-    """Over late events, duplicates and deletions, in any zone and window, whatever has been aggregated."""
+    """Over late events, duplicates and deletions, in any zone and window, whatever has been aggregated and in how many steps."""
+    rollup._MOST_EVENTS = at_once
     clear(event_store)
     of, zoned = meter(aggregation), times.zone(home)
     send(event_store, first, promoted)
@@ -225,6 +226,25 @@ def one_day(store: EventStore, hours: range, window: Window, zone: str) -> list[
     send(store, [Happened(f"h{hour}", "carol", base + hour * times.HOUR, {"n": Decimal(1)}) for hour in hours])
     query = UsageQuery(window=window, tz=times.zone(zone))
     return [(times.rfc3339(row.start or 0), int(row.value or 0)) for row in usage(store, meter("count"), query, times.zone("UTC"), NOW)]
+
+
+def test_many_events_are_aggregated_in_steps_and_one_commit_never_divided(event_store: EventStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    of, zoned = meter("sum"), times.zone("UTC")
+    for commit, size in enumerate((3, 1, 9, 1, 1)):
+        send(event_store, [Happened(f"e{commit}-{at}", "carol", BASES[0] + at, {"n": Decimal(1)}) for at in range(size)])
+    steps: list[int] = []
+    really = rollup._stage
+    monkeypatch.setattr(rollup, "_MOST_EVENTS", 4)
+
+    def noted(*given: Any) -> int:
+        steps.append(really(*given))
+        return steps[-1]
+
+    monkeypatch.setattr(rollup, "_stage", noted)
+    assert aggregate(event_store, [(of, zoned)]).events == 15
+    assert steps == [4, 9, 2]
+    assert aggregate(event_store, [(of, zoned)]).events == 0
+    assert asked(event_store, of, UsageQuery(), "UTC") == {(None,): Decimal(15)}
 
 
 def test_the_day_on_which_summer_time_begins_has_23_hours(event_store: EventStore) -> None:

@@ -3,6 +3,7 @@
 Aggregating merges the events that came since the last time (`through < seq <= settled`) into the periods they fall
 in; a late event therefore lands in its own hour, however old. Events and the new `through` are one transaction, so a
 crash repeats an aggregation or does not, and never half of it. Rebuilding computes periods again from their events.
+Either takes so many events at a time as memory has room for.
 
 Hours are UTC's; days and months are those of the organization's time zone.
 """
@@ -31,6 +32,9 @@ GRAINS: tuple[times.Window, ...] = ("hour", "day", "month")
 # Every UTC offset since 2000 is a multiple of a quarter of an hour, so quarters add up to anybody's days.
 _QUARTER = times.HOUR // 4
 _EVERYTHING = Span(0, LATEST)
+# Each may be a group of its own, of some 150 bytes, in the 192 MB that DuckDB has by default.
+_MOST_EVENTS = 1_000_000
+_PARTS = 1024
 
 
 def _silent(_done: int, _all: int) -> None:
@@ -48,16 +52,17 @@ class Aggregated:
 
 def aggregate(store: EventStore, meters: Iterable[tuple[Meter, ZoneInfo]], progress: Progress = _silent) -> Aggregated:
     """Merge what came since into the rollups of each (meter, organization's zone)."""
-    return _each(store, meters, progress, _aggregate)
+    return _each(store, meters, progress, _bring_up_to_date)
 
 
 def rebuild(store: EventStore, meters: Iterable[tuple[Meter, ZoneInfo]], progress: Progress = _silent) -> Aggregated:
     """Compute all rollups again from the events. Periods whose events retention has removed keep what they hold."""
 
-    def one(write: Writer, sql: MeterSql, home: ZoneInfo) -> tuple[int, dict[str, int]]:
-        merged, _ = _aggregate(write, sql, home)
-        floor = state_of(write, sql.meter)[1].floor("raw")
-        return merged, _recompute(write, sql, home, Span(times.ceil(floor, "month", home) if floor else 0, LATEST))
+    def one(store: EventStore, sql: MeterSql, home: ZoneInfo) -> tuple[int, dict[str, int]]:
+        merged, _ = _bring_up_to_date(store, sql, home)
+        with store.writing() as write:
+            floor = state_of(write, sql.meter)[1].floor("raw")
+            return merged, _recompute(write, sql, home, Span(times.ceil(floor, "month", home) if floor else 0, LATEST))
 
     return _each(store, meters, progress, one)
 
@@ -71,7 +76,8 @@ def erase(store: EventStore, meters: Iterable[tuple[Meter, ZoneInfo]], wanted: E
     with store.writing() as write:
         reading = [(MeterSql(meter, store.expressions), home) for meter, home in meters if meter.rule.merges]
         for sql, home in reading:
-            _aggregate(write, sql, home)
+            while not _aggregate(write, sql, home).done:
+                pass
         erased = events.erase(write, wanted)
         for sql, home in reading:
             if sql.meter.event_type not in erased.types:
@@ -95,51 +101,102 @@ def note_erasure(session: Session, now: datetime, actor: str, wanted: EventFilte
     journal.write(session, organization, now, actor, "deleted", "events", subject, count=deleted, where=named)
 
 
-_Step = Callable[[Writer, MeterSql, ZoneInfo], tuple[int, dict[str, int]]]
+_Step = Callable[[EventStore, MeterSql, ZoneInfo], tuple[int, dict[str, int]]]
 
 
 def _each(store: EventStore, meters: Iterable[tuple[Meter, ZoneInfo]], progress: Progress, step: _Step) -> Aggregated:
-    """Run a step for each meter that can be rolled up, each in a transaction of its own."""
+    """Run a step for each meter that can be rolled up."""
     able = [(meter, home) for meter, home in meters if meter.rule.merges]
     merged, periods = 0, _no_periods()
     for done, (meter, home) in enumerate(able):
-        with store.writing() as write:
-            events_merged, written = step(write, MeterSql(meter, store.expressions), home)
+        events_merged, written = step(store, MeterSql(meter, store.expressions), home)
         merged += events_merged
         periods = {grain: count + written[grain] for grain, count in periods.items()}
         progress(done + 1, len(able))
     return Aggregated(len(able), merged, periods)
 
 
-def _aggregate(write: Writer, sql: MeterSql, home: ZoneInfo) -> tuple[int, dict[str, int]]:
+def _bring_up_to_date(store: EventStore, sql: MeterSql, home: ZoneInfo) -> tuple[int, dict[str, int]]:
+    """Aggregate all that is settled, each step in a transaction of its own."""
+    merged, periods, done = 0, _no_periods(), False
+    while not done:
+        with store.writing() as write:
+            step = _aggregate(write, sql, home)
+        merged, done = merged + step.events, step.done
+        periods = {grain: count + step.periods[grain] for grain, count in periods.items()}
+    return merged, periods
+
+
+@dataclass(frozen=True)
+class _Merged:
+    """What one step merged, and whether nothing settled is left."""
+
+    events: int
+    periods: dict[str, int]
+    done: bool
+
+
+def _aggregate(write: Writer, sql: MeterSql, home: ZoneInfo) -> _Merged:
     through, settled = state_of(write, sql.meter)[0], write.settled()
     if settled <= through:
-        return 0, _no_periods()
-    counted = _stage(write, sql, f"seq > {through} AND seq <= {settled}")
+        return _Merged(0, _no_periods(), True)
+    upto = _upto(write, sql, through, settled, "true")
+    counted = _stage(write, sql, f"seq > {through} AND seq <= {upto}")
     written: dict[str, int] = {grain: _merge(write, sql, grain, home, _EVERYTHING) if counted else 0 for grain in GRAINS}
     write.run("DELETE FROM rollup_state WHERE organization = $organization AND meter = $meter", _named(sql))
     write.run(
         "INSERT INTO rollup_state (organization, meter, through) VALUES ($organization, $meter, $through)",
-        _named(sql) | {"through": settled},
+        _named(sql) | {"through": upto},
     )
-    return counted, written
+    return _Merged(counted, written, upto >= settled)
 
 
 def _recompute(write: Writer, sql: MeterSql, home: ZoneInfo, span: Span) -> dict[str, int]:
     """Count the whole months of a span again from their events, up to where the meter is aggregated."""
     through = state_of(write, sql.meter)[0]
     hours = Span(times.floor(span.start, "hour", UTC), times.ceil(span.end, "hour", UTC))
-    _stage(write, sql, f"seq <= {through} AND time >= {hours.start} AND time < {hours.end}")
-    written: dict[str, int] = {}
-    for grain in GRAINS:
-        whole = hours if grain == "hour" else span
+    spans: dict[str, Span] = {grain: hours if grain == "hour" else span for grain in GRAINS}
+    for grain, whole in spans.items():
         for table in (f"rollup_{grain}", f"rollup_{grain}_subject"):
             write.run(
                 f"DELETE FROM {table} WHERE organization = $organization AND meter = $meter AND start >= $first AND start < $until",
                 _named(sql) | {"first": whole.start, "until": whole.end},
             )
-        written[grain] = _merge(write, sql, grain, home, whole)
+    written, at = _no_periods(), 0
+    within = f"time >= {hours.start} AND time < {hours.end}"
+    while at < through:
+        upto = _upto(write, sql, at, through, within)
+        _stage(write, sql, f"seq > {at} AND seq <= {upto} AND {within}")
+        for grain in GRAINS:
+            written[grain] += _merge(write, sql, grain, home, spans[grain])
+        at = upto
     return written
+
+
+def _upto(write: Writer, sql: MeterSql, after: int, until: int, condition: str) -> int:
+    """The `seq` up to which there are, after `after`, no more of the meter's events than are merged at once; at most `until`.
+
+    More than that only where they came in one commit. Found by counting in parts of the range, and in parts of a part.
+    """
+    while True:
+        size = -(-(until - after) // _PARTS)
+        part = sql.x.floor_to(f"seq - {after + 1}", size)
+        counted: list[tuple[int, int]] = write.rows(
+            f"SELECT {part}, count(*) FROM events WHERE organization = $organization AND type = $type AND seq > {after} AND seq <= {until}"
+            f" AND {condition} GROUP BY 1 ORDER BY 1",
+            sql.params,
+        )
+        total, upto = 0, after
+        for begin, count in counted:
+            if total + count > _MOST_EVENTS:
+                break
+            total, upto = total + count, after + begin + size
+        else:
+            return until
+        if upto > after or size == 1:
+            return max(upto, after + counted[0][0] + 1)
+        after += counted[0][0]  # before it there are none
+        until = min(until, after + size)
 
 
 def _stage(write: Writer, sql: MeterSql, condition: str) -> int:
@@ -165,9 +222,10 @@ def _merge(write: Writer, sql: MeterSql, grain: times.Window, home: ZoneInfo, sp
     write.stage("periods", f"SELECT DISTINCT t, {key} AS k FROM fresh", {})
     starts = {k: bucket_start(k, grain, tz) for (k,) in write.rows("SELECT DISTINCT k FROM periods", {})}
     kept = {k: start for k, start in starts.items() if span.start <= start < span.end}
-    merged = ", ".join(f"{sql.meter.rule.over_partials(sql.x, column)} AS {column}" for column in PARTIALS)
     if not kept:
         return 0
+    merged = ", ".join(f"{sql.meter.rule.over_partials(sql.x, column)} AS {column}" for column in PARTIALS)
+    between = f"start >= {min(kept.values())} AND start <= {max(kept.values())}"  # which the engines skip rows by
     write.stage("keyed", _values(kept), {})
     write.stage(
         "delta",
@@ -175,8 +233,10 @@ def _merge(write: Writer, sql: MeterSql, grain: times.Window, home: ZoneInfo, sp
         {},
     )
     for table, subject in ((f"rollup_{grain}", "''"), (f"rollup_{grain}_subject", "subject")):
+        # A customer's rows lie together then, and a query of one customer's skips the others.
+        order = " ORDER BY subject, start" if table.endswith("_subject") and grain != "hour" else ""
         same = f"SELECT start, {subject}, groups FROM delta"
-        mine = f"organization = $organization AND meter = $meter AND (start, subject, groups) IN ({same})"
+        mine = f"organization = $organization AND meter = $meter AND {between} AND (start, subject, groups) IN ({same})"
         params = _named(sql)
         write.stage(
             "merged",
@@ -188,7 +248,7 @@ def _merge(write: Writer, sql: MeterSql, grain: times.Window, home: ZoneInfo, sp
         write.run(f"DELETE FROM {table} WHERE {mine}", params)
         write.run(
             f"INSERT INTO {table} (organization, meter, start, subject, groups, {', '.join(PARTIALS)})"
-            f" SELECT $organization, $meter, start, subject, groups, {', '.join(PARTIALS)} FROM merged",
+            f" SELECT $organization, $meter, start, subject, groups, {', '.join(PARTIALS)} FROM merged{order}",
             params,
         )
     return len(kept)
