@@ -13,6 +13,7 @@ from benchmarks.report import Figure, Section, console, millions
 from tollhouse import access
 from tollhouse.app import Tollhouse, opened
 from tollhouse.cli.embedded import served
+from tollhouse.cli.server import suit_interpreter
 from tollhouse.events import parse
 from tollhouse.jobs import Job
 from tollhouse.kit import ids, times
@@ -34,6 +35,7 @@ PAGES = {
 
 def sections(directory: Path, events: int) -> Section:
     """Fill a Tollhouse and ask each page several times; the median, and the largest page's weight without the chart bundle."""
+    suit_interpreter()
     with opened(Settings(data=directory / "pages", dev=True)) as tollhouse, served(tollhouse) as url:
         with console.status(f"pages: {JOBS:,} jobs and {millions(events)} events …"):
             job = _jobs(tollhouse)

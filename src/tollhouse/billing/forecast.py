@@ -14,7 +14,7 @@ from tollhouse.billing.summary import Books
 from tollhouse.kit import times
 from tollhouse.kit.money import divide, minor_places, round_half_even, wide
 from tollhouse.kit.times import Span
-from tollhouse.metering import UsageQuery
+from tollhouse.metering import Snapshot, UsageQuery
 
 LATELY, BRIEFLY = 28, 7
 
@@ -37,19 +37,19 @@ def forecast(books: Books, customer: str | None = None) -> dict[str, Forecast]:
     lately, briefly = (times.midnight(today - timedelta(days=days), books.home) for days in (LATELY, BRIEFLY))
     spans = [Span(month, books.now), Span(lately, midnight), Span(briefly, midnight), Span(midnight, books.now)]
     used, long, short, today_so_far = _of_all(books, spans) if customer is None else _of_one(books, customer, spans)
-    places = minor_places(books.currency)
+    places, named = minor_places(books.currency), f"{today:%Y-%m}"
+    carried = [meter.id for meter in books.counted() if meter.aggregation in ("sum", "count")]
     found: dict[str, Forecast] = {}
-    for name in sorted(used.keys() | long.keys()):
-        mine = used.get(name, {})
-        weeks, week, fresh = long.get(name, {}), short.get(name, {}), today_so_far.get(name, {})
-        expected = dict(mine)
-        for meter in books.counted():
-            if meter.aggregation in ("sum", "count"):
-                pace = _pace(books, fresh.get(meter.id, Decimal(0)), weeks.get(meter.id), week.get(meter.id))
-                with wide():
-                    expected[meter.id] = mine.get(meter.id, Decimal(0)) + left * pace
-        now, then = (books.bill(name, month, quantities, places) for quantities in (mine, _rounded(expected)))
-        found[name] = Forecast(f"{today:%Y-%m}", now, then)
+    with wide():
+        for name in sorted(used.keys() | long.keys()):
+            mine = used.get(name, {})
+            weeks, week, fresh = long.get(name, {}), short.get(name, {}), today_so_far.get(name, {})
+            expected = dict(mine)
+            for meter in carried:
+                pace = _pace(books, fresh.get(meter, Decimal(0)), weeks.get(meter), week.get(meter))
+                expected[meter] = mine.get(meter, Decimal(0)) + left * pace
+            now, then = (books.bill(name, month, quantities, places) for quantities in (mine, _rounded(expected)))
+            found[name] = Forecast(named, now, then)
     return found
 
 
@@ -71,14 +71,21 @@ ByCustomer = dict[str, dict[str, Decimal]]
 
 
 def _of_all(books: Books, spans: Sequence[Span]) -> tuple[ByCustomer, ...]:
-    """Everybody in each span, in one query a meter."""
+    """Everybody in each span, in one query a meter; in the last one, today, only where somebody began to use something today."""
     found: tuple[ByCustomer, ...] = tuple({} for _ in spans)
     with books.snapshot() as asked:
-        for meter in books.counted():
-            for into, used in zip(found, asked.by_subject(meter, spans), strict=True):
-                for name, quantity in used.items():
-                    into.setdefault(name, {})[meter.id] = Decimal(quantity or 0)
+        _gather(books, asked, spans[:-1], found[:-1])
+        used, lately = found[:2]
+        if any(meter not in lately.get(name, {}) for name, quantities in used.items() for meter in quantities):
+            _gather(books, asked, spans[-1:], found[-1:])
     return found
+
+
+def _gather(books: Books, asked: Snapshot, spans: Sequence[Span], found: Sequence[ByCustomer]) -> None:
+    for meter in books.counted():
+        for into, used in zip(found, asked.by_subject(meter, spans), strict=True):
+            for name, quantity in used.items():
+                into.setdefault(name, {})[meter.id] = Decimal(quantity or 0)
 
 
 def _of_one(books: Books, customer: str, spans: Sequence[Span]) -> tuple[ByCustomer, ...]:
