@@ -20,6 +20,7 @@ import pytest
 
 from tests.scenarios.serving import House, Server, Tenant, client, founded, running
 
+pytestmark = pytest.mark.xdist_group("port 3000")  # two workers would both find it free
 SEEDS = Path(__file__).parents[3] / "shared" / "seeds"
 GIGABYTE = 1024**3
 USER = "user-123"
