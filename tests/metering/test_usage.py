@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal, localcontext
 from itertools import accumulate
 from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -169,24 +170,24 @@ def test_live_equals_rolled_up_equals_by_hand(
     aggregation: str, query: UsageQuery, home: str, promoted: str | None, at_once: int,
 ) -> None:  # fmt: skip
     """Over late events, duplicates and deletions, in any zone and window, whatever has been aggregated and in how many steps."""
-    rollup._MOST_EVENTS = at_once
-    clear(event_store)
-    of, zoned = meter(aggregation), times.zone(home)
-    send(event_store, first, promoted)
-    assert asked(event_store, of, query, home) == by_hand(first, aggregation, query)
-    aggregate(event_store, [(of, zoned)])
-    assert asked(event_store, of, query, home) == by_hand(first, aggregation, query)
-    send(event_store, late + first, None)
-    aggregate(event_store, [(of, zoned)])
-    send(event_store, raw)
-    known = first + late + raw
-    assert asked(event_store, of, query, home) == by_hand(known, aggregation, query)
-    for id in sorted(gone):
-        erase(event_store, [(of, zoned)], EventFilter("manga", id=id))
-    known = [event for event in known if event.id not in gone]
-    assert asked(event_store, of, query, home) == by_hand(known, aggregation, query)
-    rebuild(event_store, [(of, zoned)])
-    assert asked(event_store, of, query, home) == by_hand(known, aggregation, query)
+    with mock.patch.object(rollup, "_MOST_EVENTS", at_once):
+        clear(event_store)
+        of, zoned = meter(aggregation), times.zone(home)
+        send(event_store, first, promoted)
+        assert asked(event_store, of, query, home) == by_hand(first, aggregation, query)
+        aggregate(event_store, [(of, zoned)])
+        assert asked(event_store, of, query, home) == by_hand(first, aggregation, query)
+        send(event_store, late + first, None)
+        aggregate(event_store, [(of, zoned)])
+        send(event_store, raw)
+        known = first + late + raw
+        assert asked(event_store, of, query, home) == by_hand(known, aggregation, query)
+        for id in sorted(gone):
+            erase(event_store, [(of, zoned)], EventFilter("manga", id=id))
+        known = [event for event in known if event.id not in gone]
+        assert asked(event_store, of, query, home) == by_hand(known, aggregation, query)
+        rebuild(event_store, [(of, zoned)])
+        assert asked(event_store, of, query, home) == by_hand(known, aggregation, query)
 
 
 edges = st.builds(
