@@ -12,7 +12,9 @@ from pathlib import Path
 
 from tollhouse import access, alerts, backup, billing, jobs, metering
 from tollhouse.alerts import DeliveryTerms
-from tollhouse.backup import Runner, Source, TollhouseSource
+from tollhouse.backup import Source
+from tollhouse.backup.operations import Runner
+from tollhouse.backup.sources.tollhouse import TollhouseSource
 from tollhouse.billing import DefaultRates, DiscountTable, DiscountTier
 from tollhouse.events import EventLimits, Ingest
 from tollhouse.jobs import FileLimits, Terms

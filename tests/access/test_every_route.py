@@ -12,9 +12,10 @@ import httpx
 import pytest
 
 from tests.scenarios.serving import House, Tenant, client, founded
-from tollhouse import access, alerts, backup, journal
-from tollhouse.backup import NewSchedule
-from tollhouse.backup.history import begin_run
+from tollhouse import access, alerts, journal
+from tollhouse.backup import operations
+from tollhouse.backup.operations import NewSchedule
+from tollhouse.backup.operations.history import begin_run
 
 MANGA_CUSTOMER, MANGA_JOB, MANGA_EVENT = "carol-of-manga", "job-of-manga", "event-of-manga"
 MANGA_METER = "pages-of-manga"
@@ -204,9 +205,9 @@ def alice(house: House) -> Iterator[Manga]:
             now = house.tollhouse.parts.clock()
             user = access.set_password(session, tenant.id, "alice@manga.example", "a long password", now, "test").id
             journal.write(session, tenant.id, now, "test", "failed", "backup", "nightly-of-manga")
-            place = backup.add_place(session, tenant.id, now, "test", MANGA_REPOSITORY, "/nowhere-of-manga", "", "", False)
+            place = operations.add_place(session, tenant.id, now, "test", MANGA_REPOSITORY, "/nowhere-of-manga", "", "", False)
             new = NewSchedule(MANGA_SCHEDULE, "full", "tollhouse", place.id, "0 2 * * *")
-            backup.add_schedule(session, tenant.id, now, "test", new)
+            operations.add_schedule(session, tenant.id, now, "test", new)
             run = begin_run(session, tenant.id, now, "test", "full", "tollhouse", place.id).id
         hook = {"name": "hook-of-manga", "kind": "webhook", "address": "http://127.0.0.1:9/token-of-manga"}
         channel = tenant.api.post("/api/alert-channels", json=hook).json()["id"]

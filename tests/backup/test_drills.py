@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,9 @@ from tests.backup.test_databases import common_sqlite, nasty_postgres, repositor
 from tests.scenarios.serving import House, client
 from tollhouse import access, backup
 from tollhouse.app import opened
-from tollhouse.backup import Drilled, NewSchedule, Repository
+from tollhouse.backup import Drilled, Repository, operations
+from tollhouse.backup.loading import server_for
+from tollhouse.backup.operations import NewSchedule
 from tollhouse.backup.sources.database import DatabaseTarget
 from tollhouse.backup.sources.databases.duckdb_engine import DuckDBEngine
 from tollhouse.backup.sources.databases.postgres import PostgresEngine
@@ -196,18 +197,18 @@ def test_another_server_can_be_named_for_scratch_databases(
     postgres: str,
     nothing_left: None,
 ) -> None:
-    done = drilled(repository, poor, server_of=partial(backup.server_for, named=postgres, known={}))
+    done = drilled(repository, poor, server=postgres)
     assert (done.passed, done.loaded) == (True, True)
 
 
 def test_a_scratch_database_is_made_at_the_named_server_of_its_kind_or_else_at_its_own() -> None:
     own, whole_address = "postgresql://shop@db/shop", "postgresql://shop:secret@db/shop"
-    assert backup.server_for(own, "", {}) == own
-    assert backup.server_for(own, "", {own: whole_address}) == whole_address
-    assert backup.server_for(own, "postgresql://drill@other/postgres", {own: whole_address}) == "postgresql://drill@other/postgres"
-    assert backup.server_for(own, "mysql://drill@other/x", {own: whole_address}) == whole_address
+    assert server_for(own, "", {}) == own
+    assert server_for(own, "", {own: whole_address}) == whole_address
+    assert server_for(own, "postgresql://drill@other/postgres", {own: whole_address}) == "postgresql://drill@other/postgres"
+    assert server_for(own, "mysql://drill@other/x", {own: whole_address}) == whole_address
     with pytest.raises(Unprocessable, match="scratch: write the address of a database server"):
-        backup.server_for(own, "s3://bucket", {})
+        server_for(own, "s3://bucket", {})
 
 
 @pytest.fixture
@@ -248,8 +249,8 @@ def test_a_drills_schedule_may_name_the_server(home: House, poor: str, postgres:
     with records.transaction() as session:
         owner = access.default_organization(session)
         assert owner is not None
-        place = backup.find_place(session, owner.id, "shelf")
-        made = backup.add_schedule(session, owner.id, NOON, "test", NewSchedule("drill", "drill", postgres, place.id, "0 5 * * 1"))
+        place = operations.find_place(session, owner.id, "shelf")
+        made = operations.add_schedule(session, owner.id, NOON, "test", NewSchedule("drill", "drill", postgres, place.id, "0 5 * * 1"))
     runner.run(owner.id, "test", "full", poor, place)
     assert runner.run(owner.id, "test", "drill", "", place, made).detail["loaded"] is True
 

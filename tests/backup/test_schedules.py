@@ -13,6 +13,7 @@ from tests.backup.parts import folder
 from tests.scenarios.serving import House, client
 from tollhouse import backup, journal
 from tollhouse.app import opened
+from tollhouse.backup import operations
 from tollhouse.cli.embedded import served
 from tollhouse.settings import Settings
 from tollhouse.store.objects import Objects
@@ -75,7 +76,7 @@ def test_a_copy_alone_counts_for_three_two_one(home: House, operator: httpx.Clie
 
     def holds() -> bool:
         with home.tollhouse.records.reading() as session:
-            (one,) = backup.coverage(session, owner(home), datetime.now(UTC))
+            (one,) = operations.coverage(session, owner(home), datetime.now(UTC))
         return one.holds
 
     assert not holds()

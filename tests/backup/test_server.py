@@ -11,8 +11,10 @@ import sqlalchemy as sa
 from tests.scenarios.serving import House, Tenant, client, founded
 from tollhouse import access, backup, journal
 from tollhouse.app import opened
-from tollhouse.backup import NewSchedule
+from tollhouse.backup import operations
+from tollhouse.backup.operations import NewSchedule
 from tollhouse.backup.sources.directory import DirectoryTarget
+from tollhouse.backup.sources.tollhouse import bring_back
 from tollhouse.cli.embedded import served
 from tollhouse.kit.paging import Page
 from tollhouse.settings import Settings
@@ -68,7 +70,7 @@ def test_tollhouse_comes_back_on_an_empty_machine_as_it_was(home: House, shop: T
     staged = tmp_path / "staged"
     restored = backup.restore(repository, repository.snapshot("latest"), DirectoryTarget(staged))
     assert restored.errors == []
-    back = backup.bring_back(staged, tmp_path / "new", "192MB")
+    back = bring_back(staged, tmp_path / "new", "192MB")
     assert back.events >= 300
     with opened(Settings(data=tmp_path / "new")) as again, served(again) as url, client(url, shop.secret) as api:
         assert state(api) == before
@@ -98,16 +100,16 @@ def test_schedules_run_when_their_time_has_come_and_once(home: House, shop: Tena
     with records.transaction() as session:
         owner = access.default_organization(session)
         assert owner is not None
-        place = backup.add_place(session, owner.id, start, "test", "main", str(tmp_path / "repository"), "", "", False)
-        backup.add_schedule(session, owner.id, start, "test", NewSchedule("hourly", "incremental", "tollhouse", place.id, "0 * * * *"))
-        backup.add_schedule(session, owner.id, start, "test", NewSchedule("drill", "drill", "", place.id, "30 * * * *"))
+        place = operations.add_place(session, owner.id, start, "test", "main", str(tmp_path / "repository"), "", "", False)
+        operations.add_schedule(session, owner.id, start, "test", NewSchedule("hourly", "incremental", "tollhouse", place.id, "0 * * * *"))
+        operations.add_schedule(session, owner.id, start, "test", NewSchedule("drill", "drill", "", place.id, "30 * * * *"))
     runner.run(owner.id, "test", "full", "tollhouse", place)
     assert runner.run_due() == 0
     runner.clock = lambda: start + timedelta(hours=1, minutes=11)
     assert runner.run_due() == 2
     assert runner.run_due() == 0
     with records.reading() as session:
-        runs, _ = backup.list_runs(session, owner.id, Page(50, 0))
+        runs, _ = operations.list_runs(session, owner.id, Page(50, 0))
     assert {(run.kind, run.status) for run in runs} == {("full", "completed"), ("incremental", "completed"), ("drill", "completed")}
 
 
@@ -117,8 +119,8 @@ def test_a_backup_that_is_late_and_one_that_fails_say_so_in_the_journal(home: Ho
     with records.transaction() as session:
         owner = access.default_organization(session)
         assert owner is not None
-        place = backup.add_place(session, owner.id, start, "test", "gone", str(tmp_path / "gone"), "", "", False)
-        backup.add_schedule(session, owner.id, start, "test", NewSchedule("hourly", "incremental", "tollhouse", place.id, "0 * * * *"))
+        place = operations.add_place(session, owner.id, start, "test", "gone", str(tmp_path / "gone"), "", "", False)
+        operations.add_schedule(session, owner.id, start, "test", NewSchedule("hourly", "incremental", "tollhouse", place.id, "0 * * * *"))
     runner.clock = lambda: start + timedelta(hours=1, minutes=11)
     runner.run_due()
     runner.clock = lambda: start + timedelta(hours=5)
@@ -139,7 +141,7 @@ def test_many_changed_objects_at_once_are_reported(home: House, tmp_path: Path) 
     with records.transaction() as session:
         owner = access.default_organization(session)
         assert owner is not None
-        place = backup.add_place(session, owner.id, datetime.now(UTC), "test", "main", str(tmp_path / "repository"), "", "", False)
+        place = operations.add_place(session, owner.id, datetime.now(UTC), "test", "main", str(tmp_path / "repository"), "", "", False)
     runner.run(owner.id, "test", "full", str(source), place)
     for at in range(30):
         (source / f"{at}.txt").write_bytes(bytes(reversed(f"encrypted {at}".encode())))
@@ -156,16 +158,16 @@ def test_three_two_one_says_what_is_missing(home: House, shop: Tenant, tmp_path:
     with records.transaction() as session:
         owner = access.default_organization(session)
         assert owner is not None
-        first = backup.add_place(session, owner.id, now, "test", "nas", str(tmp_path / "repository"), "", "nas", False)
-        second = backup.add_place(session, owner.id, now, "test", "far", str(tmp_path / "second"), "", "s3", True)
+        first = operations.add_place(session, owner.id, now, "test", "nas", str(tmp_path / "repository"), "", "nas", False)
+        second = operations.add_place(session, owner.id, now, "test", "far", str(tmp_path / "second"), "", "s3", True)
     runner.run(owner.id, "test", "full", "tollhouse", first)
     with records.reading() as session:
-        (one,) = backup.coverage(session, owner.id, now + timedelta(minutes=1))
+        (one,) = operations.coverage(session, owner.id, now + timedelta(minutes=1))
     assert one.missing == ("1 more copy", "a copy offsite")
     runner.run(owner.id, "test", "incremental", "tollhouse", first, second=second)
     with records.reading() as session:
-        (one,) = backup.coverage(session, owner.id, now + timedelta(minutes=1))
-        (later,) = backup.coverage(session, owner.id, now + timedelta(days=30))
+        (one,) = operations.coverage(session, owner.id, now + timedelta(minutes=1))
+        (later,) = operations.coverage(session, owner.id, now + timedelta(days=30))
     assert one.holds
     assert not later.holds
 
@@ -175,10 +177,10 @@ def test_the_hourly_schedule_forgets_nothing_that_the_monthly_one_keeps(home: Ho
     with records.transaction() as session:
         owner = access.default_organization(session)
         assert owner is not None
-        place = backup.add_place(session, owner.id, start, "test", "main", str(tmp_path / "repository"), "", "", False)
+        place = operations.add_place(session, owner.id, start, "test", "main", str(tmp_path / "repository"), "", "", False)
         hourly = NewSchedule("hourly", "incremental", "tollhouse", place.id, "0 * * * *", {"within_days": 7})
         monthly = NewSchedule("monthly", "full", "tollhouse", place.id, "0 4 1 * *", {"monthly": 84})
-        made, _ = (backup.add_schedule(session, owner.id, start, "test", new) for new in (hourly, monthly))
+        made, _ = (operations.add_schedule(session, owner.id, start, "test", new) for new in (hourly, monthly))
     for days in (0, 40, 80):
         runner.clock = lambda days=days: start + timedelta(days=days)  # type: ignore[misc]
         runner.run(owner.id, "test", "incremental", "tollhouse", place, made)

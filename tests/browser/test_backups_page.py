@@ -9,7 +9,8 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Watched, World
 from tollhouse import access, backup
-from tollhouse.backup import NewSchedule
+from tollhouse.backup import operations
+from tollhouse.backup.operations import NewSchedule
 from tollhouse.store.objects import Objects
 
 
@@ -25,14 +26,14 @@ def pages(world: World, tmp_path: Path) -> Iterator[Path]:
         owner = access.default_organization(session)
         assert owner is not None
         now, name = world.now(), f"nightly {tmp_path.name}"[:80]
-        place = backup.add_place(
+        place = operations.add_place(
             session, owner.id, now, "test", f"shelf {tmp_path.name}"[:80], str(tmp_path / "repository"), "", "nas", False
         )
-        schedule = backup.add_schedule(session, owner.id, now, "test", NewSchedule(name, "full", str(source), place.id, "0 2 * * *"))
+        schedule = operations.add_schedule(session, owner.id, now, "test", NewSchedule(name, "full", str(source), place.id, "0 2 * * *"))
     world.tollhouse.parts.backups.run(owner.id, "schedule nightly", "full", str(source), place, schedule)
     yield source
     with world.tollhouse.records.transaction() as session:
-        backup.remove_schedule(session, owner.id, name, world.now(), "test")
+        operations.remove_schedule(session, owner.id, name, world.now(), "test")
 
 
 def test_a_restore_says_first_what_it_would_change_and_then_does_it(alice: Page, pages: Path, tmp_path: Path) -> None:

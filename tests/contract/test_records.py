@@ -8,7 +8,8 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from tollhouse import access, alerts, backup, billing, jobs, journal, metering
+from tollhouse import access, alerts, billing, jobs, journal, metering
+from tollhouse.backup import operations
 from tollhouse.billing import NewPrice, Rate
 from tollhouse.kit.errors import Conflict, SchemaTooNew
 from tollhouse.metering import NewMeter
@@ -20,7 +21,7 @@ NOW = datetime(2024, 1, 31, 23, 59, 59, 123456, tzinfo=UTC)
 def test_the_migrations_make_exactly_the_tables_that_the_code_declares(records: Records) -> None:
     with records.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": False})
-        assert {jobs.Job.metadata, alerts.Alert.metadata, backup.BackupRun.metadata} == {Record.metadata}  # all are declared by now
+        assert {jobs.Job.metadata, alerts.Alert.metadata, operations.BackupRun.metadata} == {Record.metadata}  # all are declared by now
         assert compare_metadata(context, Record.metadata) == []
 
 

@@ -5,11 +5,14 @@ objects do that were added since.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from tollhouse.backup.snapshot import Collection
-from tollhouse.backup.sources import Target, bucket_settings
+from tollhouse.backup.sources import Target
 from tollhouse.kit.errors import BadInput, NotFound, TollhouseError
+
+if TYPE_CHECKING:
+    from tollhouse.backup.sources.bucket_settings import Difference
 
 # `left` was not asked for; `unable` is what the target's server does not know or does not tell.
 SettingAction = Literal["create", "overwrite", "identical", "keep", "left", "unable"]
@@ -45,8 +48,10 @@ def put_back(
         return {}, []
     actions: dict[str, SettingAction] = {}
     errors: list[dict[str, str]] = []
+    from tollhouse.backup.sources import bucket_settings  # noqa: PLC0415  # it brings an HTTP client
+
     with settings as api:
-        differences: dict[str, bucket_settings.Difference] = dict.fromkeys(wanted, "create")
+        differences: dict[str, Difference] = dict.fromkeys(wanted, "create")
         if not (missing and dry_run):
             differences = bucket_settings.compare(api, wanted)
         for name, difference in differences.items():
@@ -68,6 +73,8 @@ def settings_shown(configuration: Mapping[str, Any]) -> list[tuple[str, str]]:
     """A bucket's settings for people, name and value; nothing for what is no bucket."""
     if "settings" not in configuration:
         return []
+    from tollhouse.backup.sources import bucket_settings  # noqa: PLC0415  # it brings an HTTP client
+
     shown = [(name, bucket_settings.said(value)) for name, value in configuration["settings"].items()]
     shown += [("not set", ", ".join(configuration.get("unset", ())))]
     shown += [("not known to the server", ", ".join(configuration.get("unknown", ())))]
@@ -89,7 +96,7 @@ def settings_changed(older: Sequence[Collection], newer: Sequence[Collection]) -
     return found
 
 
-def _action(difference: bucket_settings.Difference, told: bool, overwrite: bool) -> SettingAction:
+def _action(difference: "Difference", told: bool, overwrite: bool) -> SettingAction:
     if difference == "identical":
         return "identical"
     if not told:

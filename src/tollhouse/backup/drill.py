@@ -6,20 +6,22 @@ database is loaded into a scratch database; where none can be made, its files al
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tollhouse.backup.loading import Loaded, load
 from tollhouse.backup.progress import Report, silent
 from tollhouse.backup.repository import Repository
 from tollhouse.backup.restore import Selection, restore, selected
 from tollhouse.backup.snapshot import Collection, Snapshot
-from tollhouse.backup.sources.database import DatabaseSource
 from tollhouse.backup.sources.directory import DirectoryTarget
-from tollhouse.backup.sources.tollhouse import NAME, bring_back
+from tollhouse.backup.sources.kinds import DATABASE, TOLLHOUSE
 from tollhouse.kit.errors import TollhouseError
+
+if TYPE_CHECKING:
+    from tollhouse.backup.loading import Loaded
 
 # Scenario: (recovery time, recovery point), the objectives of the seed documents.
 OBJECTIVES = {
@@ -43,7 +45,7 @@ class Drilled:
     rto_objective: float
     rpo_objective: float
     faults: list[str] = field(default_factory=list)
-    databases: list[Loaded] = field(default_factory=list)
+    databases: "list[Loaded]" = field(default_factory=list)
 
     @property
     def passed(self) -> bool:
@@ -68,11 +70,13 @@ def drill(
     scenario: str = "store",
     scratch: Path | None = None,
     report: Report = silent,
-    server_of: Callable[[str], str] = str,
+    server: str = "",
+    known: Mapping[str, str] | None = None,
 ) -> Drilled:
     """Restore a snapshot to a scratch place, which is removed again, and compare each object with what was recorded.
 
-    `server_of` says at which address the scratch database is made for the database at an address; by itself, at the same.
+    Scratch databases are made on the database server at `server` if it is of their kind, else on their own; `known` has
+    whole addresses, with passwords, by what is shown of them.
     """
     rto, rpo = OBJECTIVES[scenario]
     faults: list[str] = []
@@ -81,9 +85,12 @@ def drill(
     with tempfile.TemporaryDirectory(prefix="tollhouse-drill-", dir=scratch) as place:
         for at, collection in enumerate(snapshot.collections):
             folder = Path(place) / str(at)
-            if collection.kind == DatabaseSource.kind and collection.objects:
+            if collection.kind == DATABASE and collection.objects:
+                from tollhouse.backup import loading  # noqa: PLC0415  # it brings the drivers
+
                 folder.mkdir()
-                databases.append(load(repository, snapshot, collection, server_of(collection.address), folder, report))
+                at_server = loading.server_for(collection.address, server, known or {})
+                databases.append(loading.load(repository, snapshot, collection, at_server, folder, report))
                 faults += databases[-1].faults
                 took += databases[-1].seconds
                 if databases[-1].loaded:
@@ -102,14 +109,14 @@ def _restored(repository: Repository, snapshot: Snapshot, collection: Collection
     if not collection.objects:
         return []
     done = restore(repository, snapshot, DirectoryTarget(folder), chosen=Selection(source=collection.address), report=report)
-    if done.errors or collection.kind != NAME:
+    if done.errors or collection.kind != TOLLHOUSE:
         return [f"{error['key']}: {error['reason']}" for error in done.errors]
     return _revived(folder, folder.with_name(f"{folder.name}-data"))  # files that are right are not yet a Tollhouse that starts
 
 
 def _different(repository: Repository, snapshot: Snapshot, collection: Collection, folder: Path) -> list[str]:
     """What of a collection's files is not as it was recorded."""
-    if collection.kind == NAME or not collection.objects:
+    if collection.kind == TOLLHOUSE or not collection.objects:
         return []  # Tollhouse's own were moved to where they belong, and each was compared when it was written
     target, found = DirectoryTarget(folder), []
     for entry in selected(repository, snapshot, Selection(source=collection.address)):
@@ -121,6 +128,8 @@ def _different(repository: Repository, snapshot: Snapshot, collection: Collectio
 
 def _revived(staged: Path, data: Path) -> list[str]:
     """Make a data directory of what was restored, and open its stores; returns what went wrong."""
+    from tollhouse.backup.sources.tollhouse import bring_back  # noqa: PLC0415  # it brings every store
+
     try:
         bring_back(staged, data, "192MB")
     except TollhouseError as error:

@@ -14,7 +14,8 @@ from tollhouse.backup.repository import Repository
 from tollhouse.backup.restore import Selection, checked_pieces, restore, selected
 from tollhouse.backup.snapshot import Collection, Snapshot
 from tollhouse.backup.sources.database import ROWS, DatabaseTarget
-from tollhouse.backup.sources.databases import is_database, kind_of, scratch_database
+from tollhouse.backup.sources.databases import kind_of, scratch_database
+from tollhouse.backup.sources.kinds import is_database
 from tollhouse.kit.errors import TollhouseError, Unprocessable
 
 

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,7 +19,6 @@ from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progres
 
 from tollhouse import backup
 from tollhouse.backup import BackupKind, Keep, Order, Part, Repository, Selection, Snapshot
-from tollhouse.cli.connection import connected
 from tollhouse.cli.memory import in_one_arena
 from tollhouse.cli.output import AsJson, console, show
 from tollhouse.kit import times
@@ -110,6 +108,8 @@ def _take_of_tollhouse(kind: BackupKind, addresses: list[str], repository: str, 
     if len(addresses) > 1:
         raise BadInput("Back up tollhouse by itself: its parts belong to one moment.")
     place = repository if "://" in repository else str(Path(repository).absolute())
+    from tollhouse.cli.connection import connected  # noqa: PLC0415  # an HTTP client, which no other backup needs
+
     with connected() as server:
         run = server.call("POST", "/api/backups", json={"kind": kind, "source": "tollhouse", "repository": place})
     row = (run["snapshot"], run["started_at"][:19], kind, run["objects"], run["bytes"], run["added_bytes"], "tollhouse")
@@ -286,8 +286,7 @@ def drill(
     opened = _opened(repository)
     with _bar("drill", as_json) as report:
         taken, now = opened.snapshot(snapshot), datetime.now(UTC)
-        server_of = partial(backup.server_for, named=scratch, known={})
-        done = backup.drill(opened, taken, now, scenario, report=report, server_of=server_of)
+        done = backup.drill(opened, taken, now, scenario, report=report, server=scratch)
     names = ("snapshot", "scenario", "objects", "bytes", "rto_seconds", "rto_objective", "rpo_seconds", "rpo_objective", "faults")
     answer = {name: getattr(done, name) for name in names} | {"passed": done.passed, "in_time": done.in_time}
     answer |= {"loaded": done.loaded, "databases": [one.told for one in done.databases]} if done.databases else {}

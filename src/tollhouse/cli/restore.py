@@ -10,6 +10,7 @@ import typer
 
 from tollhouse import backup
 from tollhouse.backup.sources.directory import DirectoryTarget
+from tollhouse.backup.sources.tollhouse import bring_back
 from tollhouse.cli.output import AsJson, console, show
 from tollhouse.kit.errors import Damaged, Unprocessable
 from tollhouse.settings import load
@@ -38,7 +39,7 @@ def restore(
             done = backup.restore(opened, chosen, DirectoryTarget(staged))
             if done.errors:
                 raise Damaged(f"{len(done.errors)} files could not be restored: {done.errors[0]['key']}: {done.errors[0]['reason']}")
-            back = backup.bring_back(staged, place, settings.duckdb_memory)
+            back = bring_back(staged, place, settings.duckdb_memory)
         finally:
             shutil.rmtree(staged, ignore_errors=True)
     finally:

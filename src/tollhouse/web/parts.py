@@ -9,7 +9,7 @@ from fastapi import Depends, Request
 
 from tollhouse import metering
 from tollhouse.alerts import Deliverer, DeliveryTerms
-from tollhouse.backup import Runner
+from tollhouse.backup.operations import Runner
 from tollhouse.billing import DefaultRates, DiscountTable
 from tollhouse.events import EventLimits, Ingest, Promotion
 from tollhouse.jobs import Courier

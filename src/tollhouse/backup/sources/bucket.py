@@ -9,18 +9,24 @@ from typing import IO, Any, Literal
 from tollhouse.backup.snapshot import Entry
 from tollhouse.backup.sources import bucket_settings
 from tollhouse.backup.sources.hashing import sha256_of
+from tollhouse.backup.sources.kinds import OBJECTS
 from tollhouse.backup.sources.source import Described, Found, Source, Target, Written
 from tollhouse.kit.errors import NotFound, StorageFull, TollhouseError, Unavailable
 from tollhouse.store.bucket_api import BucketApi, bucket_and_prefix, tags_in
-from tollhouse.store.objects import ObjectInfo, Objects
+from tollhouse.store.objects import ObjectInfo, Objects, S3Access
 
 IN_MEMORY = 8 << 20
+
+
+def api_of(address: str, s3: S3Access) -> BucketApi | None:
+    """What a bucket's server is asked with beside its objects; None for one in memory."""
+    return BucketApi(bucket_and_prefix(address)[0], s3) if address.startswith("s3://") else None
 
 
 class BucketSource(Source):
     """The objects below an address. Without an `api` there are neither tags nor settings: in memory, or in a directory."""
 
-    kind = "objects"
+    kind = OBJECTS
 
     def __init__(self, objects: Objects, address: str, api: BucketApi | None = None) -> None:
         self._objects, self.address, self._api = objects, address, api

@@ -21,6 +21,7 @@ from tollhouse.backup.sources.databases.portable import translated
 from tollhouse.backup.sources.databases.rows import Common, Page, Stream, csv, ndjson, read_ndjson
 from tollhouse.backup.sources.databases.table import decoded, encoded, in_order, key_parts
 from tollhouse.backup.sources.hashing import copied
+from tollhouse.backup.sources.kinds import DATABASE
 from tollhouse.backup.sources.source import Described, Found, Source, Target, Written
 from tollhouse.kit.errors import Damaged, NotFound, TollhouseError, Unprocessable
 from tollhouse.store.databases import write_parquet
@@ -37,7 +38,7 @@ _CONTENT_TYPES = {
 class DatabaseSource(Source):
     """The tables of a database, all or those of `?tables=a,b`, in the formats of `?formats=ndjson,csv,parquet`."""
 
-    kind = "database"
+    kind = DATABASE
 
     def __init__(self, address: str) -> None:
         self._place = place_of(address)

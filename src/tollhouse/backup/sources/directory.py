@@ -12,6 +12,7 @@ from typing import IO
 
 from tollhouse.backup.snapshot import Entry
 from tollhouse.backup.sources.hashing import copied, sha256_of
+from tollhouse.backup.sources.kinds import OBJECTS
 from tollhouse.backup.sources.source import Found, Source, Target, Written
 from tollhouse.kit.errors import NotFound, StorageFull, Unavailable, Unprocessable
 
@@ -21,7 +22,7 @@ AT_HAND = 256 << 10
 class DirectorySource(Source):
     """The files below a directory; keys are relative paths with `/`."""
 
-    kind = "objects"
+    kind = OBJECTS
     at_hand = AT_HAND
 
     def __init__(self, path: Path) -> None:

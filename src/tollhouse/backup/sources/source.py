@@ -3,10 +3,12 @@
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import IO, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 from tollhouse.backup.snapshot import Entry
-from tollhouse.store.bucket_api import BucketApi
+
+if TYPE_CHECKING:
+    from tollhouse.store.bucket_api import BucketApi
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,7 @@ class Target(ABC):
     # Whether what is written is there only after `finish`.
     staged = False
 
-    def settings(self) -> AbstractContextManager[BucketApi] | None:
+    def settings(self) -> "AbstractContextManager[BucketApi] | None":
         """The bucket, to ask for its settings and to change them; None for what has none."""
         return None
 

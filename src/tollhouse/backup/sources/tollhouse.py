@@ -18,13 +18,13 @@ from typing import IO, Any
 
 from tollhouse.backup.sources.bucket import BucketSource
 from tollhouse.backup.sources.directory import DirectorySource
+from tollhouse.backup.sources.kinds import TOLLHOUSE
 from tollhouse.backup.sources.source import Described, Found, Source
 from tollhouse.kit.errors import Conflict, Damaged, Unprocessable
 from tollhouse.store.events import DuckDBEvents, EventStore
 from tollhouse.store.objects import Objects
 from tollhouse.store.records import Records
 
-NAME = "tollhouse"
 _OBJECTS = "objects/"
 
 
@@ -36,8 +36,8 @@ class TollhouseSource(Source):
     events: EventStore
     objects: Objects
     scratch: Path
-    kind: str = NAME
-    address: str = NAME
+    kind: str = TOLLHOUSE
+    address: str = TOLLHOUSE
     _files: DirectorySource | None = None
     _listing: list[Found] = field(default_factory=list)
 
@@ -53,7 +53,7 @@ class TollhouseSource(Source):
             with self.records.transaction(), self.events.paused() as frozen:
                 (place / "records").mkdir()
                 _copy_sqlite(Path(str(self.records.engine.url.database)), place / "records" / "records.db")
-                kept = BucketSource(self.objects, NAME).listing()
+                kept = BucketSource(self.objects, TOLLHOUSE).listing()
                 moment = datetime.now(UTC)
             try:
                 frozen.write(place / "events")
@@ -73,7 +73,7 @@ class TollhouseSource(Source):
     def content(self, found: Found) -> Iterator[IO[bytes]]:
         if found.key.startswith(_OBJECTS):
             inner = Found(found.key.removeprefix(_OBJECTS), found.size, found.modified, found.etag)
-            with BucketSource(self.objects, NAME).content(inner) as content:
+            with BucketSource(self.objects, TOLLHOUSE).content(inner) as content:
                 yield content
         elif self._files is not None:
             with self._files.content(found) as content:

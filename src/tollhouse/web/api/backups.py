@@ -9,8 +9,8 @@ from starlette.responses import Response
 
 from tollhouse import backup
 from tollhouse.access import Caller
-from tollhouse.backup import BackupPlace, BackupRun, BackupSchedule, NewSchedule, Selection
-from tollhouse.backup.runner import is_directory
+from tollhouse.backup import Selection, operations
+from tollhouse.backup.operations import BackupPlace, BackupRun, BackupSchedule, NewSchedule, is_directory
 from tollhouse.kit.errors import Conflict, Forbidden, Unprocessable
 from tollhouse.web.answer import Answer, body_of, instant, schema_of
 from tollhouse.web.guard import Admin, Operator
@@ -77,7 +77,7 @@ class RestoreIn(msgspec.Struct, forbid_unknown_fields=True):
 def list_repositories(parts: Wired, caller: Admin) -> Response:
     """The repositories that this server knows."""
     with parts.records.reading() as session:
-        found = [_place(one) for one in backup.list_places(session, caller.organization)]
+        found = [_place(one) for one in operations.list_places(session, caller.organization)]
     return Answer({"repositories": found, "total": len(found), "limit": len(found), "offset": 0})
 
 
@@ -85,7 +85,7 @@ def list_repositories(parts: Wired, caller: Admin) -> Response:
 def add_repository(parts: Wired, caller: Operator, wanted: Annotated[RepositoryIn, Depends(body_of(RepositoryIn))]) -> Response:
     """Make a repository known by a name; it is opened once, to see that it can be."""
     with parts.records.transaction() as session:
-        place = backup.add_place(
+        place = operations.add_place(
             session,
             caller.organization,
             parts.clock(),
@@ -109,8 +109,8 @@ def add_repository(parts: Wired, caller: Operator, wanted: Annotated[RepositoryI
 def list_schedules(parts: Wired, caller: Admin) -> Response:
     """What runs by itself, and when next."""
     with parts.records.reading() as session:
-        places = {one.id: one.name for one in backup.list_places(session, caller.organization)}
-        found = [_schedule(one, places) for one in backup.list_schedules(session, caller.organization)]
+        places = {one.id: one.name for one in operations.list_places(session, caller.organization)}
+        found = [_schedule(one, places) for one in operations.list_schedules(session, caller.organization)]
     return Answer({"schedules": found, "total": len(found), "limit": len(found), "offset": 0})
 
 
@@ -119,15 +119,15 @@ def add_schedule(parts: Wired, caller: Operator, wanted: Annotated[ScheduleIn, D
     """Make a schedule, or with `preset` the usual ones: hourly, daily, weekly, monthly, a weekly drill and verification."""
     with parts.records.transaction() as session:
         owner, now = caller.organization, parts.clock()
-        place = backup.find_place(session, owner, wanted.repository)
-        second = backup.find_place(session, owner, wanted.copy_to).id if wanted.copy_to else None
-        names = {one.id: one.name for one in backup.list_places(session, owner)}
+        place = operations.find_place(session, owner, wanted.repository)
+        second = operations.find_place(session, owner, wanted.copy_to).id if wanted.copy_to else None
+        names = {one.id: one.name for one in operations.list_places(session, owner)}
         if wanted.preset:
             source = wanted.source or "tollhouse"
-            news = [NewSchedule(name, kind, source, place.id, cron, dict(keep), second) for name, kind, cron, keep in backup.PRESET]
+            news = [NewSchedule(name, kind, source, place.id, cron, dict(keep), second) for name, kind, cron, keep in operations.PRESET]
         else:
             news = [NewSchedule(wanted.name, wanted.kind, wanted.source, place.id, wanted.cron, wanted.keep, second)]
-        made = [_schedule(backup.add_schedule(session, owner, now, caller.name, new), names) for new in news]
+        made = [_schedule(operations.add_schedule(session, owner, now, caller.name, new), names) for new in news]
     return Answer({"schedules": made, "total": len(made)}, 201)
 
 
@@ -135,7 +135,7 @@ def add_schedule(parts: Wired, caller: Operator, wanted: Annotated[ScheduleIn, D
 def remove_schedule(parts: Wired, caller: Operator, name: str) -> Response:
     """Take a schedule away; what it made stays."""
     with parts.records.transaction() as session:
-        backup.remove_schedule(session, caller.organization, name, parts.clock(), caller.name)
+        operations.remove_schedule(session, caller.organization, name, parts.clock(), caller.name)
     return Answer({"name": name})
 
 
@@ -148,8 +148,8 @@ def run_schedule(parts: Wired, caller: Admin, name: str) -> Response:
 def run_now(parts: Parts, caller: Caller, name: str) -> BackupRun:
     """Run a schedule of the caller's organization."""
     with parts.records.reading() as session:
-        schedule = backup.find_schedule(session, caller.organization, name)
-        places = {one.id: one for one in backup.list_places(session, caller.organization)}
+        schedule = operations.find_schedule(session, caller.organization, name)
+        places = {one.id: one for one in operations.list_places(session, caller.organization)}
     second = places[schedule.copy_to] if schedule.copy_to else None
     return parts.backups.run(
         caller.organization, caller.name, schedule.kind, schedule.source, places[schedule.repository], schedule, second
@@ -160,7 +160,7 @@ def run_now(parts: Parts, caller: Caller, name: str) -> BackupRun:
 def list_backups(parts: Wired, caller: Admin, page: Paged) -> Response:
     """What was run and what became of it, the newest first."""
     with parts.records.reading() as session:
-        runs, total = backup.list_runs(session, caller.organization, page)
+        runs, total = operations.list_runs(session, caller.organization, page)
     return Answer(page.answer("backups", [_run(run) for run in runs], total))
 
 
@@ -178,28 +178,28 @@ def take_backup(parts: Wired, caller: Operator, wanted: Annotated[BackupIn, Depe
 def _known(parts: Parts, caller: Caller, repository: str) -> BackupPlace:
     """The repository of that name or address, which is known from now on."""
     with parts.records.transaction() as session:
-        for place in backup.list_places(session, caller.organization):
+        for place in operations.list_places(session, caller.organization):
             if repository in (place.name, place.id, place.address):
                 return place
         if "://" not in repository and not is_directory(repository):
-            return backup.find_place(session, caller.organization, repository)
+            return operations.find_place(session, caller.organization, repository)
         address = repository if "://" in repository else str(Path(repository).absolute())
-        return backup.add_place(session, caller.organization, parts.clock(), caller.name, address[-80:], address, "", "", False)
+        return operations.add_place(session, caller.organization, parts.clock(), caller.name, address[-80:], address, "", "", False)
 
 
 @router.get("/api/backups/{id}")
 def get_backup(parts: Wired, caller: Admin, id: str) -> Response:
     """One run."""
     with parts.records.reading() as session:
-        return Answer(_run(backup.find_run(session, caller.organization, id)))
+        return Answer(_run(operations.find_run(session, caller.organization, id)))
 
 
 @router.post("/api/backups/{id}/verify")
 def verify_backup(parts: Wired, caller: Admin, id: str) -> Response:
     """Read everything in the repository that a backup went to, and check it."""
     with parts.records.reading() as session:
-        run = backup.find_run(session, caller.organization, id)
-        place = backup.find_place(session, caller.organization, run.repository)
+        run = operations.find_run(session, caller.organization, id)
+        place = operations.find_place(session, caller.organization, run.repository)
     return Answer(_run(parts.backups.run(caller.organization, caller.name, "verify", "", place)))
 
 
@@ -207,8 +207,8 @@ def verify_backup(parts: Wired, caller: Admin, id: str) -> Response:
 def restore_backup(parts: Wired, caller: Operator, id: str, wanted: Annotated[RestoreIn, Depends(body_of(RestoreIn))]) -> Response:
     """Restore a backup's snapshot to a place on this machine or a bucket; says what would change unless `dry_run` is false."""
     with parts.records.reading() as session:
-        run = backup.find_run(session, caller.organization, id)
-        place = backup.find_place(session, caller.organization, run.repository)
+        run = operations.find_run(session, caller.organization, id)
+        place = operations.find_place(session, caller.organization, run.repository)
     if run.snapshot is None:
         raise Conflict(f"The run {id} made no snapshot.")
     repository = parts.backups.open(place)
@@ -226,7 +226,7 @@ def restore_backup(parts: Wired, caller: Operator, id: str, wanted: Annotated[Re
 def list_drills(parts: Wired, caller: Admin, page: Paged) -> Response:
     """Drills, the newest first: recovery time and point as measured, beside the objectives."""
     with parts.records.reading() as session:
-        runs, total = backup.list_runs(session, caller.organization, page, ("drill",))
+        runs, total = operations.list_runs(session, caller.organization, page, ("drill",))
     return Answer(page.answer("drills", [_run(run) for run in runs], total))
 
 
@@ -236,7 +236,7 @@ def hold_drill(parts: Wired, caller: Admin, wanted: Annotated[DrillIn, Depends(b
     if wanted.scratch and not caller.operator:
         raise Forbidden("scratch: only the command line on the server itself may name a database server.")
     with parts.records.reading() as session:
-        place = backup.find_place(session, caller.organization, wanted.repository)
+        place = operations.find_place(session, caller.organization, wanted.repository)
     options = {"scenario": wanted.scenario, "snapshot": wanted.snapshot, "scratch": wanted.scratch}
     return Answer(_run(parts.backups.run(caller.organization, caller.name, "drill", "", place, options=options)), 201)
 

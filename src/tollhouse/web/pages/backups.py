@@ -11,7 +11,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from tollhouse import access, backup
-from tollhouse.backup import BackupRun, Selection
+from tollhouse.backup import Selection, operations
+from tollhouse.backup.operations import BackupRun
 from tollhouse.jobs import FileLimits
 from tollhouse.kit.errors import Forbidden, TollhouseError, Unprocessable
 from tollhouse.kit.paging import Page
@@ -36,12 +37,12 @@ def page(
     """Everything about backups."""
     owner, now = viewer.caller.organization, parts.clock()
     with parts.records.reading() as session:
-        runs, total = backup.list_runs(session, owner, Page(ROWS, (page - 1) * ROWS))
-        drills, _ = backup.list_runs(session, owner, Page(5), ("drill",))
-        history, _ = backup.list_runs(session, owner, Page(200), ("full", "incremental"))
-        places = {one.id: one for one in backup.list_places(session, owner)}
-        schedules = backup.list_schedules(session, owner)
-        covered = backup.coverage(session, owner, now)
+        runs, total = operations.list_runs(session, owner, Page(ROWS, (page - 1) * ROWS))
+        drills, _ = operations.list_runs(session, owner, Page(5), ("drill",))
+        history, _ = operations.list_runs(session, owner, Page(200), ("full", "incremental"))
+        places = {one.id: one for one in operations.list_places(session, owner)}
+        schedules = operations.list_schedules(session, owner)
+        covered = operations.coverage(session, owner, now)
     return show(
         request,
         viewer,
@@ -64,7 +65,7 @@ def page(
 def chart(parts: Wired, viewer: Operates, theme: str = "light") -> Response:
     """The sizes as a picture, for where there is no script."""
     with parts.records.reading() as session:
-        history, _ = backup.list_runs(session, viewer.caller.organization, Page(200), ("full", "incremental"))
+        history, _ = operations.list_runs(session, viewer.caller.organization, Page(200), ("full", "incremental"))
     return picture(_sizes(history), theme)
 
 
@@ -105,8 +106,8 @@ def _detail(
     fault: str = "",
 ) -> Response:
     with parts.records.reading() as session:
-        run = backup.find_run(session, viewer.caller.organization, id)
-        place = backup.find_place(session, viewer.caller.organization, run.repository)
+        run = operations.find_run(session, viewer.caller.organization, id)
+        place = operations.find_place(session, viewer.caller.organization, run.repository)
         ours = access.default_organization(session)
     may = ours is not None and ours.id == viewer.caller.organization
     return show(
@@ -152,8 +153,8 @@ def _restore(request: Request, parts: Parts, viewer: Viewer, id: str, fields: di
     wanted = _Wanted(fields.get("to", "").strip(), fields.get("prefix", ""), "overwrite" in fields, "configuration" in fields)
     really = fields.get("really") == wanted.said
     with parts.records.reading() as session:
-        run = backup.find_run(session, viewer.caller.organization, id)
-        place = backup.find_place(session, viewer.caller.organization, run.repository)
+        run = operations.find_run(session, viewer.caller.organization, id)
+        place = operations.find_place(session, viewer.caller.organization, run.repository)
         ours = access.default_organization(session)
     if ours is None or ours.id != viewer.caller.organization:
         raise Forbidden("Only the people of this server's own organization may write to places on it.")

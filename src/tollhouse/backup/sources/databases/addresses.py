@@ -11,9 +11,9 @@ from tollhouse.backup.sources.databases.engine import Engine
 from tollhouse.backup.sources.databases.mysql import MySQLEngine
 from tollhouse.backup.sources.databases.postgres import PostgresEngine
 from tollhouse.backup.sources.databases.sqlite import SQLiteEngine
+from tollhouse.backup.sources.kinds import SCHEMES, is_database
 from tollhouse.kit.errors import BadInput
 
-SCHEMES = ("postgresql", "postgres", "mysql", "mariadb", "sqlite", "duckdb")
 FORMATS = ("ndjson", "csv", "parquet")
 _SECRET = ("password", "passwd", "sslpassword")
 
@@ -26,12 +26,6 @@ class Place:
     shown: str
     tables: tuple[str, ...]
     formats: tuple[str, ...]
-
-
-def is_database(address: str) -> bool:
-    """Whether an address is one of a database."""
-    scheme, there, _ = address.partition("://")
-    return bool(there) and scheme.partition("+")[0] in SCHEMES
 
 
 def kind_of(address: str) -> str:

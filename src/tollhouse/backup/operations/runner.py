@@ -11,16 +11,25 @@ from sqlalchemy.orm import Session
 
 from tollhouse import journal
 from tollhouse.backup.drill import OBJECTIVES, drill
-from tollhouse.backup.history import BackupRun, begin_run, last_completed, usual_growth
-from tollhouse.backup.loading import server_for
-from tollhouse.backup.places import BackupPlace
+from tollhouse.backup.operations.history import BackupRun, begin_run, last_completed, usual_growth
+from tollhouse.backup.operations.places import BackupPlace
+from tollhouse.backup.operations.schedules import (
+    NOTHING_TO_KEEP,
+    TAKING,
+    BackupSchedule,
+    claim_due,
+    following,
+    interval,
+    kept_in,
+    list_schedules,
+)
 from tollhouse.backup.prune import prune
 from tollhouse.backup.repository import Repository, open_repository
 from tollhouse.backup.run import Order, take
-from tollhouse.backup.schedules import NOTHING_TO_KEEP, TAKING, BackupSchedule, claim_due, following, interval, kept_in, list_schedules
 from tollhouse.backup.snapshot import Snapshot
 from tollhouse.backup.sources import Source, Target
-from tollhouse.backup.sources.databases import is_database, shown
+from tollhouse.backup.sources.databases import shown
+from tollhouse.backup.sources.kinds import is_database
 from tollhouse.backup.transfer import copy
 from tollhouse.backup.verify import verify
 from tollhouse.kit.errors import Damaged, NotFound, TollhouseError, Unprocessable
@@ -180,7 +189,7 @@ class Runner:
             raise Damaged(f"There is no scenario {scenario!r}.")
         with self.records.reading() as session:
             known = {one.shown: one.source for one in list_schedules(session, place.organization)}
-        done = drill(repository, snapshot, self.clock(), scenario, server_of=lambda address: server_for(address, scratch, known))
+        done = drill(repository, snapshot, self.clock(), scenario, server=scratch, known=known)
         return {
             "status": "completed" if done.passed else "failed",
             "snapshot": snapshot.id,

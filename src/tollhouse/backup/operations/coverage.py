@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from tollhouse.backup.history import BackupRun
-from tollhouse.backup.places import list_places
+from tollhouse.backup.operations.history import BackupRun
+from tollhouse.backup.operations.places import list_places
 
 FRESH = timedelta(days=8)
 
