@@ -17,12 +17,14 @@ _WINDOW, _READ = 12 << 20, 1 << 20
 def pieces(content: IO[bytes], size: int) -> Iterator[bytes]:
     """A file of up to 8 MB whole, a larger one in chunks; in memory of about 20 MB."""
     if size <= WHOLE:
-        whole = content.read(WHOLE + 1)
-        if len(whole) <= WHOLE:
-            if whole:
-                yield whole
-            return
-        yield from _cut(content, whole)  # it has grown since it was listed
+        # No more room is asked for than is needed: eight megabytes each time take longer than a small file.
+        whole = content.read(size + 1)
+        if len(whole) != size:
+            whole += content.read(WHOLE + 1 - len(whole))  # it has another size than when it was listed
+        if len(whole) > WHOLE:
+            yield from _cut(content, whole)
+        elif whole:
+            yield whole
         return
     yield from _cut(content, b"")
 

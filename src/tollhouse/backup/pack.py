@@ -1,6 +1,7 @@
 """Packs: many blobs in one file of 16 to 32 MB, because one object a blob costs a bucket four times the time.
 
 A packer takes blobs from several threads, stores each content once, and brings full packs to the repository in the background.
+Small blobs are sealed many at a time, in a thread of their own: one by one, threads would wait for each other more than they work.
 Lists lie in packs of their own: whoever compares with them, or restores one object, need not fetch the data of others.
 Nothing is in the index before its pack is stored.
 """
@@ -10,8 +11,8 @@ import json
 import os
 import struct
 import threading
-from collections import defaultdict
-from collections.abc import Callable
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -22,6 +23,7 @@ from tollhouse.kit.errors import Damaged
 
 PACK_BYTES = 16 << 20
 SALT_BYTES = 16
+_SMALL_BYTES, _TOGETHER_BYTES, _TOGETHER = 64 << 10, 1 << 20, 128
 _SKIPPABLE = 0x184D2A50
 _MAGIC = b"THBP"
 
@@ -69,6 +71,10 @@ class Packer:
         self._pool = ThreadPoolExecutor(transfers, "tollhouse-pack")
         self._room = threading.BoundedSemaphore(transfers)
         self._stored: list[Future[tuple[str, Rows]]] = []
+        self._small: defaultdict[Kind, list[tuple[str, bytes]]] = defaultdict(list)
+        self._small_bytes: Counter[Kind] = Counter()
+        self._sealer = ThreadPoolExecutor(1, "tollhouse-seal")
+        self._sealing: deque[Future[None]] = deque()
         self.stored_sizes: dict[str, int] = {}
 
     def add(self, kind: Kind, content: bytes) -> str:
@@ -81,18 +87,48 @@ class Packer:
             if self._known(id):
                 return id
             self._taken.add(short)
-        record = self._codec.seal(kind, id, content)
-        with self._lock:
-            pack = self._open[kind]
-            pack.blobs.append((id, kind, len(pack.content), len(record), len(content)))
-            pack.content += record
-            full = self._open.pop(kind) if len(pack.content) >= self._pack_bytes else None
-        if full is not None:
-            self._send(full)
+        if len(content) > _SMALL_BYTES:
+            self._keep(kind, [(id, content)], [self._codec.seal(kind, id, content)])
+        else:
+            self._add_small(kind, id, content)
         return id
+
+    def _add_small(self, kind: Kind, id: str, content: bytes) -> None:
+        with self._lock:
+            waiting = self._small[kind]
+            waiting.append((id, content))
+            self._small_bytes[kind] += len(content)
+            if len(waiting) < _TOGETHER and self._small_bytes[kind] < _TOGETHER_BYTES:
+                return
+            self._seal_waiting(kind)
+            before = self._sealing.popleft() if len(self._sealing) > 2 else None
+        if before is not None:
+            before.result()  # memory, and what storing raised
+
+    def _seal_waiting(self, kind: Kind) -> None:
+        blobs = self._small.pop(kind)
+        del self._small_bytes[kind]
+        self._sealing.append(self._sealer.submit(lambda: self._keep(kind, blobs, self._codec.seal_all(kind, blobs))))
+
+    def _keep(self, kind: Kind, blobs: Sequence[tuple[str, bytes]], records: Sequence[bytes]) -> None:
+        """Put records into the open pack, and send each pack that is full."""
+        for (id, content), record in zip(blobs, records, strict=True):
+            with self._lock:
+                pack = self._open[kind]
+                pack.blobs.append((id, kind, len(pack.content), len(record), len(content)))
+                pack.content += record
+                full = self._open.pop(kind) if len(pack.content) >= self._pack_bytes else None
+            if full is not None:
+                self._send(full)
 
     def finish(self) -> dict[str, Rows]:
         """Store what is left and wait for all packs; returns pack name to rows. Raises what storing raised."""
+        with self._lock:
+            for kind in list(self._small):
+                self._seal_waiting(kind)
+        for sealed in self._sealing:
+            sealed.result()
+        self._sealer.shutdown(wait=True)
         with self._lock:
             last = list(self._open.values())
             self._open.clear()
@@ -108,6 +144,7 @@ class Packer:
 
     def abandon(self) -> None:
         """Stop: what has been stored is not in an index and so does not exist."""
+        self._sealer.shutdown(wait=True, cancel_futures=True)
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _send(self, pack: _Open) -> None:

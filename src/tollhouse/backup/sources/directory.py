@@ -1,6 +1,7 @@
 """A directory of files. What a key cannot say (links, permissions, empty folders) is not kept, and is said so."""
 
 import errno
+import hashlib
 import os
 import secrets
 import stat
@@ -86,23 +87,37 @@ class DirectoryTarget(Target):
     def present(self, key: str) -> Written | None:
         path = self._path(key)
         try:
-            with open(path, "rb", buffering=0, opener=_plain_file) as file:
-                return Written(*sha256_of(file))
+            # Neither waiting for a pipe nor following a link.
+            opened = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         except FileNotFoundError:
             return None
-        except IsADirectoryError:
-            raise Unprocessable(f"{path} is in the way: it is no file.") from None
+        except OSError as error:
+            raise Unprocessable(self._obstacle(path, error)) from None
+        try:
+            status = os.fstat(opened)
+            if not stat.S_ISREG(status.st_mode):
+                raise Unprocessable(f"{path} is in the way: it is no file.")
+            if status.st_size > self.at_hand:
+                with open(opened, "rb", buffering=0, closefd=False) as file:
+                    return Written(*sha256_of(file))
+            content = os.read(opened, self.at_hand + 1)
+            return Written(len(content), hashlib.sha256(content).hexdigest())
+        finally:
+            os.close(opened)
 
     def write(self, entry: Entry, content: IO[bytes]) -> None:
         path = self._path(entry.key)
         folder = os.path.dirname(path)
         part = f"{folder}/{self._own}-{threading.get_ident():x}"
         try:
-            os.makedirs(folder, exist_ok=True)
             try:
-                with open(part, "xb", buffering=0) as file:
+                file = open(part, "xb", buffering=0)  # noqa: SIM115  # closed below
+            except FileNotFoundError:
+                os.makedirs(folder, exist_ok=True)
+                file = open(part, "xb", buffering=0)  # noqa: SIM115  # closed below
+            try:
+                with file:
                     copied(content, file)
-                    os.fchmod(file.fileno(), 0o644)
                     os.utime(file.fileno(), ns=(entry.modified * 1000, entry.modified * 1000))
                 os.replace(part, path)
             except BaseException:
@@ -118,7 +133,7 @@ class DirectoryTarget(Target):
         return []
 
     def _path(self, key: str) -> str:
-        """Where a key's file is; raises Unprocessable where that would be outside, or behind a link."""
+        """Where a key's file is; raises Unprocessable where that would be outside, or in a folder behind a link."""
         parts = key.split("/")
         if not key or "\0" in key or any(part in ("", ".", "..") for part in parts):
             raise Unprocessable(f"The key {key[:120]!r} cannot be a file below {self._root}; restore it to a bucket.")
@@ -126,14 +141,17 @@ class DirectoryTarget(Target):
         folder = path.rpartition("/")[0]
         if folder not in self._plain:
             self._look_at(Path(folder))
-        try:
-            if stat.S_ISLNK(os.lstat(path).st_mode):
-                raise Unprocessable(f"{path} is a link; nothing is restored through it.")
-        except FileNotFoundError:
-            pass
-        except NotADirectoryError:
-            raise Unprocessable(f"{path}: a file is in the way of its folder.") from None
         return path
+
+    def _obstacle(self, path: str, error: OSError) -> str:
+        """Why what is there cannot be looked at."""
+        match error.errno:
+            case errno.ELOOP:
+                return f"{path} is a link; nothing is restored through it."
+            case errno.ENOTDIR:
+                return f"{path}: a file is in the way of its folder."
+            case _:
+                return f"{path} cannot be read: {error.strerror}."
 
     def _look_at(self, folder: Path) -> None:
         """A link on the way would lead out of the target."""
@@ -144,15 +162,6 @@ class DirectoryTarget(Target):
                 raise Unprocessable(f"{one} is a link; nothing is restored through it.")
             if one.is_dir():
                 self._plain.add(str(one))
-
-
-def _plain_file(path: str, flags: int) -> int:
-    """Open what is a regular file, and neither wait for a pipe nor follow a link."""
-    opened = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
-    if not stat.S_ISREG(os.fstat(opened).st_mode):
-        os.close(opened)
-        raise IsADirectoryError(path)
-    return opened
 
 
 def _speakable(key: str) -> bool:
