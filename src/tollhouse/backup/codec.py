@@ -121,7 +121,8 @@ def _all_compressed(contents: list[bytes]) -> list[bytes]:
     """Each by itself, in one call that leaves the interpreter to others all the while."""
     if "multi_compress_to_buffer" not in zstandard.backend_features:
         return [_compressed(content) for content in contents]
-    return [one.tobytes() for one in _compressor().multi_compress_to_buffer(contents)]
+    packed = _compressor().multi_compress_to_buffer(contents)  # type: ignore[arg-type]  # it does not change the list
+    return [packed[at].tobytes() for at in range(len(contents))]
 
 
 def _compressor() -> zstandard.ZstdCompressor:

@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import re
 import secrets
 import stat
 import threading
@@ -18,6 +19,8 @@ from tollhouse.backup.sources.source import Found, Source, Target, Written
 from tollhouse.kit.errors import NotFound, StorageFull, Unavailable, Unprocessable
 
 AT_HAND = 256 << 10
+# An empty part of a path, or one that is no name of its own.
+_NO_NAME = re.compile(r"(^|/)\.{0,2}(/|\Z)")
 
 
 class DirectorySource(Source):
@@ -107,16 +110,11 @@ class DirectoryTarget(Target):
 
     def write(self, entry: Entry, content: IO[bytes]) -> None:
         path = self._path(entry.key)
-        folder = os.path.dirname(path)
-        part = f"{folder}/{self._own}-{threading.get_ident():x}"
+        part = f"{path.rpartition('/')[0]}/{self._own}-{threading.get_ident():x}"
         try:
+            made = _make(part)
             try:
-                file = open(part, "xb", buffering=0)  # noqa: SIM115  # closed below
-            except FileNotFoundError:
-                os.makedirs(folder, exist_ok=True)
-                file = open(part, "xb", buffering=0)  # noqa: SIM115  # closed below
-            try:
-                with file:
+                with open(made, "wb", buffering=0) as file:
                     copied(content, file)
                     os.utime(file.fileno(), ns=(entry.modified * 1000, entry.modified * 1000))
                 os.replace(part, path)
@@ -134,8 +132,7 @@ class DirectoryTarget(Target):
 
     def _path(self, key: str) -> str:
         """Where a key's file is; raises Unprocessable where that would be outside, or in a folder behind a link."""
-        parts = key.split("/")
-        if not key or "\0" in key or any(part in ("", ".", "..") for part in parts):
+        if "\0" in key or _NO_NAME.search(key):
             raise Unprocessable(f"The key {key[:120]!r} cannot be a file below {self._root}; restore it to a bucket.")
         path = f"{self.address}/{key}"
         folder = path.rpartition("/")[0]
@@ -162,6 +159,16 @@ class DirectoryTarget(Target):
                 raise Unprocessable(f"{one} is a link; nothing is restored through it.")
             if one.is_dir():
                 self._plain.add(str(one))
+
+
+def _make(path: str) -> int:
+    """Open a new file, whose folders are made if they are missing."""
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
+    try:
+        return os.open(path, flags, 0o666)
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        return os.open(path, flags, 0o666)
 
 
 def _speakable(key: str) -> bool:

@@ -19,6 +19,8 @@ def copied(content: IO[bytes], into: IO[bytes]) -> int:
     """Copy; returns how many bytes."""
     size = 0
     while piece := content.read(PIECE):
-        into.write(piece)
         size += len(piece)
+        written = into.write(piece)
+        while written < len(piece):  # a file without a buffer takes less where a disk is about to be full
+            written += into.write(memoryview(piece)[written:])
     return size
