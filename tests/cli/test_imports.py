@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from typer.main import get_group
@@ -40,3 +41,21 @@ def test_the_list_of_commands_says_of_each_what_it_says_itself() -> None:
         if isinstance(command, StandIn):
             own = command.command()
             assert (own.name, own.get_short_help_str(200)) == (name, command.get_short_help_str(200))
+
+
+def test_a_backup_of_files_imports_no_drivers_and_no_http_client(tmp_path: Path) -> None:
+    environment = surroundings({"TOLLHOUSE_BACKUP_PASSPHRASE": "a long passphrase"})
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "one.txt").write_text("one")
+    at = ["--repository", str(tmp_path / "repository")]
+    for command in (
+        ["init", str(tmp_path / "repository")],
+        ["full", *at, "--source", str(tmp_path / "files")],
+        ["verify", *at, "--read-data"],
+        ["restore", "full", *at, "--to", str(tmp_path / "back")],
+    ):
+        ran = subprocess.run(
+            [sys.executable, "-c", RUN, "backup", *command], capture_output=True, text=True, env=environment, check=True, timeout=60
+        )
+        assert set(ran.stderr.split()) & {*SERVING, "httpx", "structlog"} == set()
+    assert (tmp_path / "back" / "one.txt").read_text() == "one"

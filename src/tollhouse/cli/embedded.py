@@ -8,12 +8,14 @@ from contextlib import contextmanager
 import uvicorn
 
 from tollhouse.app import Tollhouse, opened
+from tollhouse.cli.log import log_to_stderr
 from tollhouse.settings import Settings
 
 
 @contextmanager
 def opened_and_served(settings: Settings) -> Iterator[tuple[str, str]]:
     """Open a data directory and serve it; yields its address and its operator's token."""
+    log_to_stderr()
     with opened(settings) as tollhouse, served(tollhouse) as url:
         yield url, tollhouse.parts.guard.operator_token
 

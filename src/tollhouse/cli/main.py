@@ -6,7 +6,6 @@ import sys
 import typer
 
 from tollhouse import __version__
-from tollhouse.cli.log import log_to_stderr
 from tollhouse.cli.output import fail
 from tollhouse.cli.stand_in import Place, group_of
 from tollhouse.kit.errors import TollhouseError
@@ -69,7 +68,6 @@ def main() -> None:
 
 
 def _run() -> int:
-    log_to_stderr(json_lines=not sys.stderr.isatty())
     try:
         app()
     except TollhouseError as error:

@@ -16,6 +16,7 @@ import uvicorn
 
 from tollhouse import schedule
 from tollhouse.app import FirstKeys, Tollhouse, opened, records_address
+from tollhouse.cli.log import log_to_stderr
 from tollhouse.cli.output import console
 from tollhouse.kit.errors import Unavailable
 from tollhouse.settings import Settings, load
@@ -49,6 +50,7 @@ def worker(data: Data = None) -> None:
     _need_shared_stores(settings)
     stop = threading.Event()
     _on_signal(stop)
+    log_to_stderr()
     with opened(settings) as tollhouse, schedule.running(tollhouse):
         console().print("Tollhouse runs its scheduled tasks. Stop it with Ctrl-C.")
         stop.wait()
@@ -80,6 +82,7 @@ def _on_signal(stop: threading.Event) -> None:
 def _serve(settings: Settings, with_tasks: bool) -> None:
     # uvicorn raises the signal again once it has drained; it shall end the block below and not the process.
     _on_signal(threading.Event())
+    log_to_stderr()
     suit_interpreter()
     with ExitStack() as stack:
         listening = stack.enter_context(_listening(settings))
