@@ -17,7 +17,7 @@ from tollhouse.events.reading import EventFilter, export_sql
 from tollhouse.kit import times
 from tollhouse.kit.times import Span
 from tollhouse.metering import Meter, UsageQuery
-from tollhouse.store.events import EventStore
+from tollhouse.store.events import EventStore, percentiles
 
 TAIL = 50_000  # a minute's events at 800 a second: what has come since the rollups were brought up to date
 UTC = times.zone("UTC")
@@ -62,7 +62,6 @@ def questions(store: EventStore) -> list[Question]:
     span = f"{mine} AND type = 'api.request' AND time >= {month.start} AND time < {month.end}"
     daily = f"SELECT {x.floor_to('time', times.DAY)} AS day, sum(value) FROM events WHERE {span} GROUP BY 1 ORDER BY 1"
     one = f"SELECT {x.floor_to('time', times.DAY)} AS day, sum(value) FROM events WHERE {span} AND subject = '{CUSTOMER}' GROUP BY 1"
-    percentiles = x.percentiles("value", _PERCENTILES)
 
     def usage(meter: Meter, query: UsageQuery) -> Callable[[], object]:
         return lambda: metering.usage(store, meter, query, UTC, month.end)
@@ -84,10 +83,15 @@ def questions(store: EventStore) -> list[Question]:
             bare(f"SELECT type, count(*), sum(value), avg(value) FROM events WHERE {mine} GROUP BY 1"),
             "full",
         ),
-        Question("p50, p95, p99, all events", bare(f"SELECT {percentiles} FROM events WHERE {mine}"), "full"),
+        Question("p50, p95, p99, all events", lambda: _percentiles(store, mine), "full"),
         Question("distinct customers, all events", bare(f"SELECT count(DISTINCT subject) FROM events WHERE {mine}"), "full"),
         Question("distinct values in the JSON of one meter", usage(REGIONS_METER, whole)),
     ]
+
+
+def _percentiles(store: EventStore, condition: str) -> list[float]:
+    with store.reading() as read:
+        return percentiles(store, read, "value", _PERCENTILES, condition, {"organization": workload.ORGANIZATION})
 
 
 def rows(store: EventStore, sql: str) -> object:

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from tollhouse.store.events import CONFLICT, DUPLICATE, INSERTED, EventBatch, EventStore
+from tollhouse.store.events import CONFLICT, DUPLICATE, INSERTED, EventBatch, EventStore, percentiles
 
 JANUARY = 1_704_067_200_000_000
 HOUR = 3_600_000_000
@@ -185,6 +185,34 @@ def test_months_buckets_percentiles_and_the_latest_are_the_same_in_every_engine(
         assert (latest, float(median)) == (1, 2.0)
         assert read.rows(f"SELECT {x.iso_time(str(leap_day))}", {}) == [("2024-02-29T00:00:00.000005Z",)]
         assert read.rows(f"SELECT {x.sortable('99')} < {x.sortable('100')}", {}) == [(True,)]
+
+
+def _asked(store: EventStore, organization: str = "manga", sample: int = 4000) -> list[float]:
+    fractions, mine = (0.5, 0.95, 0.99), {"organization": organization}
+    with store.reading() as read:
+        return percentiles(store, read, "value", fractions, "organization = $organization", mine, sample)
+
+
+def test_percentiles_of_few_events_are_exact_and_of_none_there_are_none(event_store: EventStore) -> None:
+    many = batch(*map(str, range(101)))
+    many.value[:] = [str(value) for value in range(101)]
+    event_store.append(many)
+    assert _asked(event_store) == [50.0, 95.0, 99.0]
+    assert _asked(event_store, "another") == []
+
+
+def test_percentiles_of_many_events_are_of_a_sample_that_is_the_same_each_time(event_store: EventStore) -> None:
+    for first in range(0, 40_000, 10_000):  # in order, so that whoever took the first or the last of them would be far off
+        many = batch(*map(str, range(first, first + 10_000)))
+        many.value[:] = [str(value) for value in range(first, first + 10_000)]
+        event_store.append(many)
+    with event_store.reading() as read:
+        ((taken,),) = read.rows(f"SELECT count(*) FROM events WHERE {event_store.expressions.sampled(0.1)}", {})
+    assert 3600 < taken < 4400
+    found = _asked(event_store)
+    # Six standard errors of a rank among 4,000, in values.
+    assert found == [pytest.approx(20_000, abs=1900), pytest.approx(38_000, abs=830), pytest.approx(39_600, abs=380)]
+    assert found == _asked(event_store) != [19_999.5, 37_999.05, 39_599.01]
 
 
 def test_csv_quotes_what_needs_it_and_has_a_header(event_store: EventStore) -> None:

@@ -17,6 +17,7 @@ from tollhouse.store.events.contract import (
 )
 from tollhouse.store.events.duckdb import DuckDBEvents
 from tollhouse.store.events.postgres import PostgresEvents
+from tollhouse.store.events.statistics import percentiles
 
 __all__ = [
     "CONFLICT",
@@ -31,4 +32,5 @@ __all__ = [
     "Reader",
     "Row",
     "Writer",
+    "percentiles",
 ]

@@ -101,7 +101,11 @@ class Expressions(ABC):
 
     @abstractmethod
     def percentiles(self, value: str, fractions: Sequence[float]) -> str:
-        """Aggregate: the list of those percentiles of all values, as doubles. A statistic and not money: it may be estimated."""
+        """Aggregate: the list of those percentiles of all values, as doubles; `statistics.percentiles` asks for them of many events."""
+
+    @abstractmethod
+    def sampled(self, share: float) -> str:
+        """Condition: whether the key of a row of `events` falls into a share, 0 to 1, that is the same at every time."""
 
     @abstractmethod
     def iso_time(self, instant: str) -> str:

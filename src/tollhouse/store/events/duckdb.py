@@ -90,8 +90,10 @@ class DuckDBExpressions(Expressions):
         return f"arg_max({value}, {mark})"
 
     def percentiles(self, value: str, fractions: Sequence[float]) -> str:
-        # A t-digest: exact quantiles hold every value in memory, and ten million of them do not fit into ours.
-        return f"approx_quantile(({value})::DOUBLE, [{', '.join(map(str, fractions))}])"
+        return f"quantile_cont(({value})::DOUBLE, [{', '.join(map(str, fractions))}])"
+
+    def sampled(self, share: float) -> str:
+        return f"hash < {int(share * 2**64)}"
 
     def iso_time(self, instant: str) -> str:
         return f"strftime(make_timestamp({instant}), '%Y-%m-%dT%H:%M:%S.%fZ')"

@@ -108,6 +108,10 @@ class PostgresExpressions(Expressions):
     def percentiles(self, value: str, fractions: Sequence[float]) -> str:
         return f"percentile_cont(ARRAY[{', '.join(map(str, fractions))}]) WITHIN GROUP (ORDER BY {value})"
 
+    def sampled(self, share: float) -> str:
+        key = "organization || ' ' || source || ' ' || id"
+        return f"hashtextextended({key}, 0)::numeric + 9223372036854775808 < {int(share * 2**64)}"
+
     def iso_time(self, instant: str) -> str:
         seconds = f"to_timestamp(({instant}) / 1000000) AT TIME ZONE 'UTC'"
         return f"to_char({seconds}, 'YYYY-MM-DD\"T\"HH24:MI:SS.') || lpad((({instant}) % 1000000)::text, 6, '0') || 'Z'"
