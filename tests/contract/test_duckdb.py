@@ -24,7 +24,7 @@ def test_duplicates_are_known_after_a_restart(tmp_path: Path) -> None:
 
 
 def test_two_keys_with_one_hash_are_two_events(tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
-    monkeypatch.setattr(engine, "_key_hash", lambda organization, source, id: 7)
+    monkeypatch.setattr(engine, "_key_hashes", lambda batch: np.full(len(batch), 7, np.uint64))
     store = DuckDBEvents(tmp_path / "events.duckdb")
     assert store.append(batch("a", "b")) == [INSERTED, INSERTED]
     assert store.append(batch("c", "b", "c")) == [INSERTED, DUPLICATE, DUPLICATE]

@@ -20,6 +20,7 @@ from tollhouse.store.events import CONFLICT, DUPLICATE, INSERTED, EventBatch, Ev
 from tollhouse.store.records import Records
 
 log = structlog.get_logger()
+_NOBODY: frozenset[str | None] = frozenset((None,))  # of an event without a subject
 _MOST_KNOWN = 200_000  # customers to remember; a few tens of megabytes
 
 
@@ -74,7 +75,7 @@ class Ingest:
     _queue: "queue.SimpleQueue[_Waiting | None]" = field(default_factory=queue.SimpleQueue)
     _pending: int = 0
     _open: bool = False
-    _known: dict[str, set[str]] = field(default_factory=dict)  # customers that the records have, by organization
+    _known: dict[str, set[str | None]] = field(default_factory=dict)  # customers that the records have, by organization
 
     def start(self) -> None:
         """Begin to take events."""
@@ -136,11 +137,7 @@ class Ingest:
 
     def _settle(self, taken: list[_Waiting]) -> None:
         """Store what was taken in one commit and answer each request."""
-        together = taken[0].batch
-        if len(taken) > 1:
-            together = EventBatch()
-            for waiting in taken:
-                together.extend(waiting.batch)
+        together = EventBatch.joined([waiting.batch for waiting in taken]) if len(taken) > 1 else taken[0].batch
         try:
             self._remember_customers(taken)
             outcomes = self.store.append(together)
@@ -162,8 +159,9 @@ class Ingest:
         new: dict[str, set[str]] = {}
         for waiting in taken:
             organization = waiting.batch.organization[0]  # a request speaks for one
-            if subjects := set(filter(None, waiting.batch.subject)).difference(self._known.get(organization, ())):
-                new.setdefault(organization, set()).update(subjects)
+            known = self._known.get(organization, _NOBODY)
+            if not known.issuperset(waiting.batch.subject):
+                new.setdefault(organization, set()).update(set(filter(None, waiting.batch.subject)).difference(known))
         if not new:
             return
         with self.records.transaction() as session:
@@ -171,7 +169,7 @@ class Ingest:
         if sum(map(len, self._known.values())) > _MOST_KNOWN:
             self._known.clear()
         for organization, subjects in new.items():
-            self._known.setdefault(organization, set()).update(subjects)
+            self._known.setdefault(organization, set(_NOBODY)).update(subjects)
 
 
 def _wake(taken: list[_Waiting], answers: "list[Receipt | Exception] | list[Exception]") -> None:

@@ -14,6 +14,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, fields
+from itertools import chain
+from operator import attrgetter
 from typing import Any
 
 Params = Mapping[str, Any]
@@ -48,10 +50,10 @@ class EventBatch:
     def __len__(self) -> int:
         return len(self.id)
 
-    def extend(self, other: "EventBatch") -> None:
-        """Add another batch's rows behind these."""
-        for column in fields(self):
-            getattr(self, column.name).extend(getattr(other, column.name))
+    @classmethod
+    def joined(cls, batches: Sequence["EventBatch"]) -> "EventBatch":
+        """The rows of all of them, in order."""
+        return cls(*[list(chain.from_iterable(map(attrgetter(column.name), batches))) for column in fields(cls)])
 
     def same_event(self, at: int, stored: Row) -> bool:
         """Whether row `at` says the same as a stored (type, subject, time, data); an untimed retry says nothing of time."""

@@ -144,7 +144,7 @@ class DuckDBEvents(EventStore):
     def append(self, batch: EventBatch) -> list[int]:
         with self._appending:
             self._check_space()
-            hashes = np.fromiter(map(_key_hash, batch.organization, batch.source, batch.id), np.uint64, len(batch))
+            hashes = _key_hashes(batch)
             try:
                 outcome = self._judge(batch, hashes)
                 fresh = np.flatnonzero(outcome == INSERTED)
@@ -344,9 +344,10 @@ def _bound(sql: str, params: Params) -> dict[str, object]:
     return {name: value for name, value in params.items() if name in named}
 
 
-def _key_hash(organization: str, source: str, id: str) -> int:
+def _key_hashes(batch: EventBatch) -> NDArray[np.uint64]:
     # NUL cannot occur in any of the three, so no two keys give the same bytes.
-    return xxhash.xxh3_64_intdigest(f"{organization}\0{source}\0{id}".encode())
+    keys = map("\0".join, zip(batch.organization, batch.source, batch.id, strict=True))
+    return np.fromiter(map(xxhash.xxh3_64_intdigest, map(str.encode, keys)), np.uint64, len(batch))
 
 
 @contextmanager

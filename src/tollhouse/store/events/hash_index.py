@@ -1,8 +1,8 @@
 """Which event keys are stored: the 64-bit hashes of all of them, sorted, in memory.
 
-Eight bytes an event. New hashes gather in a set; a full set becomes a sorted run, and runs of similar size are
-merged, so that a look-up is one binary search in each of a handful of arrays. "Not here" is certain; "here" has
-to be verified on the full key, because two keys can share a hash.
+Eight bytes an event. Many new hashes at once are a sorted run, few gather in a set until it is full and becomes one.
+Runs of similar size are merged, so that a look-up is one binary search in each of a handful of arrays. "Not here" is
+certain; "here" has to be verified on the full key, because two keys can share a hash.
 """
 
 import threading
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 Hashes = NDArray[np.uint64]
 _SET_LIMIT = 1 << 16
+_MANY = 1 << 10
 _MERGE_RATIO = 4
 
 
@@ -34,7 +35,9 @@ class HashIndex:
     def contains(self, hashes: Hashes) -> NDArray[np.bool_]:
         """Per hash, whether it may be stored."""
         self._finish_sorting()
-        found = np.fromiter(map(self._recent.__contains__, hashes.tolist()), np.bool_, len(hashes))
+        found = np.zeros(len(hashes), np.bool_)
+        if self._recent:
+            found[:] = [one in self._recent for one in hashes.tolist()]
         if not self._runs:
             return found
         order = np.argsort(hashes)  # neighbours in the runs are then neighbours in time: the cache likes it
@@ -50,7 +53,7 @@ class HashIndex:
     def add(self, hashes: Hashes) -> None:
         """Remember hashes that have been committed."""
         self._finish_sorting()
-        if len(hashes) < _SET_LIMIT:
+        if len(hashes) < _MANY:
             self._recent.update(hashes.tolist())
             if len(self._recent) < _SET_LIMIT:
                 return
