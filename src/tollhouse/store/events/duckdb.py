@@ -45,8 +45,8 @@ CREATE TABLE IF NOT EXISTS events (
     time BIGINT NOT NULL, received_at BIGINT NOT NULL, seq BIGINT NOT NULL, hash UBIGINT NOT NULL,
     job VARCHAR, path VARCHAR, value DECIMAL(38, 12), data VARCHAR NOT NULL, original VARCHAR)
 """
-_INSERT = """
-INSERT INTO events SELECT organization, source, id, type, subject, time, received_at, seq, hash,
+_PREPARE = """
+PREPARE append_batch AS INSERT INTO events SELECT organization, source, id, type, subject, time, received_at, seq, hash,
     job, path, CAST(value AS DECIMAL(38, 12)), data, original FROM batch
 """
 _STORED = "SELECT organization, source, id, type, subject, time, data FROM events WHERE hash IN (SELECT unnest($hashes))"
@@ -129,7 +129,9 @@ class DuckDBEvents(EventStore):
             self._connection = duckdb.connect(str(self._path), config=dict(self._config))
         except duckdb.Error as error:
             raise _translated(error) from error
-        for statement in (_EVENTS, *derived_tables()):
+        self._incoming = _Incoming()
+        self._connection.register("batch", self._incoming)
+        for statement in (_EVENTS, *derived_tables(), _PREPARE):
             self._connection.execute(statement).fetchall()
         self._generation += 1
         self._load()
@@ -203,23 +205,11 @@ class DuckDBEvents(EventStore):
         return {row[:3]: row[3:] for row in self._connection.execute(sql, dict(params)).fetchall()}
 
     def _insert(self, batch: EventBatch, hashes: NDArray[np.uint64], rows: NDArray[np.intp]) -> None:
-        every = len(rows) == len(batch)
-        chosen = rows.tolist()
-        columns: dict[str, Any] = {
-            name: Array(column if every else [column[at] for at in chosen], type=_TEXT)
-            for name in _TEXT_COLUMNS
-            for column in (getattr(batch, name),)
-        }
-        for name in ("time", "received_at"):
-            columns[name] = Array(np.asarray(getattr(batch, name), np.int64)[rows])
-        columns["seq"] = Array(np.full(len(rows), self._settled + 1, np.int64))
-        columns["hash"] = Array(hashes[rows])
-        self._connection.register("batch", Table.from_pydict(columns))
+        self._incoming.table = _table(batch, hashes, rows, self._settled + 1)
         try:
-            self._connection.execute(_INSERT).fetchall()
+            self._connection.execute("EXECUTE append_batch").fetchall()
         finally:
-            with suppress(duckdb.Error):
-                self._connection.unregister("batch")
+            self._incoming.table = _NOTHING
 
     def _recover(self) -> None:
         """After a failed write, believe the file and not the memory; a fatal error needs the file opened again."""
@@ -309,6 +299,19 @@ class DuckDBEvents(EventStore):
             self._connection.close()
 
 
+class _Incoming:
+    """The batch that is being appended. DuckDB knows it under a name, and asks it for its rows with each `append_batch`.
+
+    To register each batch by itself, and to plan each INSERT anew, took longer than to store a few events.
+    """
+
+    def __init__(self) -> None:
+        self.table = _NOTHING
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        return self.table.__arrow_c_stream__(requested_schema)
+
+
 class DuckDBReader(Reader):
     """A snapshot: DuckDB gives a transaction one state of the database."""
 
@@ -342,6 +345,25 @@ def _bound(sql: str, params: Params) -> dict[str, object]:
     """The parameters that the statement names: DuckDB refuses any other."""
     named = set(_PLACEHOLDER.findall(sql))
     return {name: value for name, value in params.items() if name in named}
+
+
+def _table(batch: EventBatch, hashes: NDArray[np.uint64], rows: NDArray[np.intp], seq: int) -> Table:
+    """The chosen rows in Arrow's layout."""
+    every = len(rows) == len(batch)
+    chosen = rows.tolist()
+    columns: dict[str, Any] = {
+        name: Array(column if every else [column[at] for at in chosen], type=_TEXT)
+        for name in _TEXT_COLUMNS
+        for column in (getattr(batch, name),)
+    }
+    for name in ("time", "received_at"):
+        columns[name] = Array(np.asarray(getattr(batch, name), np.int64)[rows])
+    columns["seq"] = Array(np.full(len(rows), seq, np.int64))
+    columns["hash"] = Array(hashes[rows])
+    return Table.from_pydict(columns)
+
+
+_NOTHING = _table(EventBatch(), np.empty(0, np.uint64), np.empty(0, np.intp), 0)
 
 
 def _key_hashes(batch: EventBatch) -> NDArray[np.uint64]:
