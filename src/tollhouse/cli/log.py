@@ -18,5 +18,5 @@ def log_to_stderr() -> None:
             *([structlog.processors.format_exc_info] if json_lines else []),
             renderer,
         ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),  # what is standard error when something is logged
     )
