@@ -23,6 +23,7 @@ from tollhouse.settings import Settings
 from tollhouse.store.events import DuckDBEvents, EventBatch
 
 BATCH = 1000
+SENDERS = 24  # connections of batches
 _TEXTS = ("organization", "source", "id", "type", "subject", "job", "path", "value", "data", "original")
 _NUMBERS = ("time", "received_at")
 
@@ -54,7 +55,7 @@ def run(directory: Path, events: int, live_seconds: float) -> Run:
         time.sleep(3)  # what starts in the background counts as idle, too
         start_empty, idle = server.started, server.megabytes("VmRSS")
         with console.status(f"ingest: {millions(events)} events in batches of {BATCH:,} …"):
-            filled = server.load(1, 16, BATCH, events, 1800)
+            filled = server.load(1, SENDERS, BATCH, events, 1800)
         peak = server.megabytes("VmHWM")
     finally:
         server.stop()
@@ -65,7 +66,7 @@ def run(directory: Path, events: int, live_seconds: float) -> Run:
         server.prepare()
         server.aggregate()  # a month at once, which no running app sends within a minute
         with console.status("ingest: live events, in batches and one by one …"):
-            live = server.load(2, 16, BATCH, 100 * events, live_seconds, live=True)
+            live = server.load(2, SENDERS, BATCH, 100 * events, live_seconds, live=True)
             singles = server.load(3, 64, 1, events, live_seconds, live=True)
     finally:
         server.stop()
@@ -80,7 +81,7 @@ def speed(ran: Run, directory: Path) -> Section:
         f"Ingest over HTTP, over {millions(ran.filled.events)} events stored",
         "DuckDB alone",
         [
-            F(f"live, batches of {BATCH:,}, 16 connections", ran.live.rate, "events/s", 150_000, raw[BATCH], "more"),
+            F(f"live, batches of {BATCH:,}, {SENDERS} connections", ran.live.rate, "events/s", 150_000, raw[BATCH], "more"),
             F("  the same, beside commits of 16,000", ran.live.rate, "events/s", None, raw[16 * BATCH], "more"),
             F("  latency, median", ran.live.p50, "ms"),
             F("  latency, p99", ran.live.p99, "ms", 400),

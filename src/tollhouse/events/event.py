@@ -73,16 +73,16 @@ def parse(
     single event goes into `Submission.faults`.
     """
     payload = Payload(body, limits.data_bytes, promoted)
-    incoming, faults = _decode(body, content_type.partition(";")[0].strip().lower())
-    if len(incoming) + len(faults) > limits.batch_events:
+    events, places, faults = _decode(body, content_type.partition(";")[0].strip().lower())
+    if len(events) + len(faults) > limits.batch_events:
         raise TooLarge(f"The request has more than {limits.batch_events} events; send it in parts.")
     submission = Submission(faults=faults)
     latest = now + int(limits.days_ahead * times.DAY)
     if payload.is_plain and not faults:
-        batch = columns([event for _, event in incoming], payload, organization, now, latest)
+        batch = columns(events, payload, organization, now, latest)
         if batch is not None:
-            return Submission(batch, list(range(len(batch))))
-    for place, event in incoming:
+            return Submission(batch, places)
+    for place, event in zip(places, events, strict=True):
         try:
             _accept(submission, event, payload, organization, now, latest)
         except PayloadFault as fault:
@@ -158,10 +158,10 @@ def _accept(submission: Submission, event: Incoming, payload: Payload, organizat
     batch.original.append(kept.original)
 
 
-Places = Sequence[tuple[int, Incoming]]
+Decoded = tuple[list[Incoming], list[int], list[Fault]]  # events, their places in the request, and what was wrong elsewhere
 
 
-def _decode(body: bytes, content_type: str) -> tuple[Places, list[Fault]]:
+def _decode(body: bytes, content_type: str) -> Decoded:
     try:
         body.decode()
     except UnicodeDecodeError as error:
@@ -173,8 +173,9 @@ def _decode(body: bytes, content_type: str) -> tuple[Places, list[Fault]]:
         return _separately(_lines(text))
     try:
         if text.startswith(b"["):
-            return list(enumerate(_many.decode(text))), []
-        return [(0, _one.decode(text))], []
+            events = _many.decode(text)
+            return events, list(range(len(events))), []
+        return [_one.decode(text)], [0], []
     except msgspec.ValidationError:
         pass  # then each by itself
     except (msgspec.DecodeError, RecursionError) as error:
@@ -207,19 +208,21 @@ def _lines(text: bytes) -> list[bytes]:
     return [line for line in text.split(b"\n") if line.strip()]
 
 
-def _separately(items: Sequence[bytes | msgspec.Raw]) -> tuple[Places, list[Fault]]:
+def _separately(items: Sequence[bytes | msgspec.Raw]) -> Decoded:
     """Decode each event by itself and say of each bad one what is wrong with it."""
-    good: list[tuple[int, Incoming]] = []
+    events: list[Incoming] = []
+    places: list[int] = []
     faults: list[Fault] = []
     for place, item in enumerate(items):
         try:
-            good.append((place, _one.decode(item)))
+            events.append(_one.decode(item))
+            places.append(place)
         except msgspec.ValidationError as error:
             named = _MISSING.search(str(error)) or _FIELD.search(str(error))
             faults.append(Fault(_said(error), named.group(1) if named and named.group(1) else None, place))
         except (msgspec.DecodeError, RecursionError) as error:
             faults.append(Fault(f"no JSON: {_said(error)}", None, place))
-    return good, faults
+    return events, places, faults
 
 
 def _said(error: Exception) -> str:

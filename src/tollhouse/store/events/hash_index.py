@@ -24,9 +24,9 @@ class HashIndex:
         self._runs: list[Hashes] = []
         self._sorting: threading.Thread | None = None
         if hashes is not None and len(hashes):
-            self._runs.append(hashes)
+            self._runs.append(hashes if hashes.flags.owndata else hashes.copy())
             # Ten million take most of a second, in which the rest of the server starts.
-            self._sorting = threading.Thread(target=hashes.sort, name="tollhouse-hashes")
+            self._sorting = threading.Thread(target=self._runs[0].sort, name="tollhouse-hashes")
             self._sorting.start()
 
     def __len__(self) -> int:
@@ -61,12 +61,19 @@ class HashIndex:
             self._recent.clear()
         run = np.sort(hashes)
         while self._runs and len(self._runs[-1]) <= len(run) * _MERGE_RATIO:
-            # A stable sort of two sorted halves is a merge.
-            run = np.concatenate((self._runs.pop(), run))
-            run.sort(kind="stable")  # in place: a copy of the largest run would be felt
+            run = _merged(self._runs.pop(), run)
         self._runs.append(run)
 
     def _finish_sorting(self) -> None:
         if self._sorting is not None:
             self._sorting.join()
             self._sorting = None
+
+
+def _merged(run: Hashes, another: Hashes) -> Hashes:
+    """Both as one, in the first one's place: a copy of ten million would be felt in memory."""
+    kept = len(run)
+    run.resize(kept + len(another), refcheck=False)
+    run[kept:] = another
+    run.sort(kind="stable")  # of two sorted halves that is a merge, which copies the shorter one
+    return run
