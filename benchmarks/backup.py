@@ -51,6 +51,7 @@ def _section(title: str, source: Path, directory: Path) -> Section:
     if rclone:
         said = ", ".join(f"{step} {ran.seconds:.1f} s" for step, ran in rclone.items())
         section.notes.append(f"rclone, which keeps one plain copy: {said}.")
+    section.notes.append("Each step counts until what it wrote is on the disk.")
     if not restic:
         section.notes.append("restic is not installed, so there is nothing to compare with (Debian: apt-get install restic).")
     return section
@@ -117,11 +118,13 @@ def _rclone_program() -> Path:
 
 
 def _run(command: list[str]) -> Ran:
+    """Until what it wrote is on the disk: not every tool waits for that after a restore."""
     began = time.perf_counter()
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=os.environ | SECRET) as process:
         said = process.stderr.read() if process.stderr else b""
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
+    os.sync()
     if process.returncode:
         raise SystemExit(f"{' '.join(command)}: {re.sub(rb'[^ -~]+', b' ', said).decode()[-500:]}")
     return Ran(time.perf_counter() - began, used.ru_maxrss / 1024)

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import random
 import subprocess
 import sys
@@ -349,6 +350,16 @@ def test_what_is_identical_is_left_alone(repository: backup.Repository, home: Pa
     done = backup.restore(repository, snapshot, DirectoryTarget(home), overwrite=True)
     assert sorted(done.actions["identical"]) == sorted(FILES)
     assert {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in home.rglob("*")} == before
+
+
+def test_what_the_disk_keeps_differently_is_named(
+    repository: backup.Repository, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot, write = take(repository, home), os.write
+    monkeypatch.setattr(os, "write", lambda file, data: write(file, bytes(data).replace(b"alpha", b"alphA")))
+    done = restored(repository, snapshot, tmp_path / "there")
+    assert done.errors == [{"key": "a.txt", "reason": "what was written reads back differently; check the target"}]
+    assert held(tmp_path / "there") == FILES | {"a.txt": b"alphA"}
 
 
 def test_no_link_in_the_target_is_followed(repository: backup.Repository, home: Path, tmp_path: Path) -> None:

@@ -127,9 +127,10 @@ class Repository:
 
     def place(self, id: str) -> Place:
         """Where a blob lies; raises Damaged where no index and no pack has it."""
-        if id not in self.index() and not self._looked_into_packs:
-            self._look_into_packs()
         place = self.index().get(id)
+        if place is None and not self._looked_into_packs:
+            self._look_into_packs()
+            place = self.index().get(id)
         if place is None:
             raise Damaged(f"The blob {id[:12]}… is in no index.")
         return place

@@ -88,13 +88,15 @@ def restore(
         raise BadInput("This snapshot has metadata alone; restore `metadata`, or choose another snapshot.")
     there = find_bucket(target, collections, configuration, dry_run)
 
-    def alone(entry: Entry) -> Restored:
-        own = Restored()
+    def noted(entry: Entry, done: Restored) -> Restored:
         try:
-            _one(repository, entry, target, part, overwrite, dry_run, own)
+            _one(repository, entry, target, part, overwrite, dry_run, done)
         except (TollhouseError, OSError) as error:
-            own.errors.append({"key": entry.key, "reason": getattr(error, "detail", None) or str(error)})
-        return own
+            done.errors.append({"key": entry.key, "reason": getattr(error, "detail", None) or str(error)})
+        return done
+
+    def alone(entry: Entry) -> Restored:
+        return noted(entry, Restored())
 
     at = 0
     staged: list[Entry] = []
@@ -102,9 +104,12 @@ def restore(
         for entries in _by_pack(repository, (one for one in selected(repository, snapshot, chosen, []) if target.takes(one.key))):
             for first in range(0, len(entries), AT_A_TIME):
                 some = entries[first : first + AT_A_TIME]
-                at_hand = max(entry.size for entry in some) <= target.at_hand
-                for own in map(alone, some) if at_hand else pool.map(alone, some):
-                    done.add(own)
+                if max(entry.size for entry in some) <= target.at_hand:
+                    for entry in some:
+                        noted(entry, done)
+                else:
+                    for own in pool.map(alone, some):
+                        done.add(own)
                 at += len(some)
                 report(at, total, done.bytes)
             staged += entries if target.staged else []
@@ -207,8 +212,8 @@ def _one(repository: Repository, entry: Entry, target: Target, part: Part, overw
     if dry_run:
         return
     with _content(checked_pieces(repository, entry), entry.size, target.streams) as content:
-        target.write(entry if part == "full" else _without_words(entry), content)
-    if not target.staged:
+        compared = target.write(entry if part == "full" else _without_words(entry), content)
+    if not target.staged and not compared:
         _compare(entry, target)
 
 

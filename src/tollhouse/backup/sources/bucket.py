@@ -121,11 +121,11 @@ class BucketTarget(Target):
             file.seek(0)
             return Written(*sha256_of(file))
 
-    def write(self, entry: Entry, content: IO[bytes]) -> None:
+    def write(self, entry: Entry, content: IO[bytes]) -> bool:
         if entry.tags and not self._refuses_tags:
             try:
                 self._put(entry, content, entry.tags)
-                return
+                return False
             except StorageFull:
                 raise
             except TollhouseError:  # perhaps for the tags, which not every server takes: the content counts more
@@ -134,6 +134,7 @@ class BucketTarget(Target):
         if entry.tags:
             self._refuses_tags = True
             self._untagged.append(entry.key)
+        return False
 
     def _put(self, entry: Entry, content: IO[bytes], tags: dict[str, str]) -> None:
         # In one request with the content: a server that knows no tags would take a request for them alone as a new content.

@@ -164,7 +164,7 @@ class DatabaseTarget(Target):
                 return None
             return _written(iter([encoded(table)]) if file == SCHEMA else ndjson(table.columns, self._engine.pages(table)))
 
-    def write(self, entry: Entry, content: IO[bytes]) -> None:
+    def write(self, entry: Entry, content: IO[bytes]) -> bool:
         name, file = self._parts(entry.key)
         staged = self._staged.setdefault(name, _Staged())
         if file == SCHEMA:
@@ -174,6 +174,7 @@ class DatabaseTarget(Target):
             with staged.rows.open("wb") as file_:
                 copied(content, file_)
         self._sent[entry.key] = Written(entry.size, entry.sha256)
+        return False
 
     def counted(self, keys: Iterable[str]) -> dict[str, int]:
         """How many rows there are in the tables whose rows have these keys; a table that is not there is left out."""

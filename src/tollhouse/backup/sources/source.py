@@ -110,8 +110,8 @@ class Target(ABC):
         """What is there, by its content; None for nothing."""
 
     @abstractmethod
-    def write(self, entry: Entry, content: IO[bytes]) -> None:
-        """Put an object there, all or nothing, replacing what was there."""
+    def write(self, entry: Entry, content: IO[bytes]) -> bool:
+        """Put an object there, all or nothing, replacing what was there; returns whether it was read again and is the same."""
 
     def describe(self, entry: Entry) -> Literal["done", "unable"]:
         """Give an object that is there its metadata alone."""
