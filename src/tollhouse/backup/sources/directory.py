@@ -12,8 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+import xxhash
+
 from tollhouse.backup.snapshot import Entry
-from tollhouse.backup.sources.hashing import copied, sha256_of
+from tollhouse.backup.sources.hashing import PIECE, sha256_of
 from tollhouse.backup.sources.kinds import OBJECTS
 from tollhouse.backup.sources.source import Found, Source, Target, Written
 from tollhouse.kit.errors import NotFound, StorageFull, Unavailable, Unprocessable
@@ -117,7 +119,7 @@ class DirectoryTarget(Target):
             file = _make(part)
             try:
                 try:
-                    compared = _fill(file, content, entry.size <= self.at_hand)
+                    compared = _fill(file, content)
                     os.utime(file, ns=(entry.modified * 1000, entry.modified * 1000))
                 finally:
                     os.close(file)
@@ -176,17 +178,19 @@ def _make(path: str) -> int:
         return os.open(path, flags, 0o666)
 
 
-def _fill(file: int, content: IO[bytes], small: bool) -> bool:
-    """Write an open file; returns whether it was read again and is the same, which is done here for what is small."""
-    if not small:
-        with open(file, "wb", buffering=0, closefd=False) as whole:
-            copied(content, whole)
-        return False
-    given = content.read()
-    left = memoryview(given)
-    while left:  # less than all is taken where a disk is about to be full
-        left = left[os.write(file, left) :]
-    return os.pread(file, len(given) + 1, 0) == given
+def _fill(file: int, content: IO[bytes]) -> bool:
+    """Write an open file, and read it again; returns whether that is the same, by a checksum that no accident outwits."""
+    given, size = xxhash.xxh3_128(), 0
+    while piece := content.read(PIECE):
+        given.update(piece)
+        size += len(piece)
+        left = memoryview(piece)
+        while left:  # less than all is taken where a disk is about to be full
+            left = left[os.write(file, left) :]
+    kept = xxhash.xxh3_128()
+    for at in range(0, size + 1, PIECE):
+        kept.update(os.pread(file, min(PIECE, size + 1 - at), at))
+    return kept.digest() == given.digest()
 
 
 def _speakable(key: str) -> bool:
