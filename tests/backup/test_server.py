@@ -19,6 +19,7 @@ from tollhouse.cli.embedded import served
 from tollhouse.kit.paging import Page
 from tollhouse.settings import Settings
 from tollhouse.store.objects import Objects
+from tollhouse_client import Client, TollhouseError
 
 PHRASE = "correct horse battery"
 
@@ -84,6 +85,23 @@ def test_a_second_backup_stores_only_what_is_new(home: House, shop: Tenant, tmp_
     second = take(home, tmp_path / "repository", "incremental")
     assert second["objects"] == first["objects"]
     assert int(str(second["added_bytes"])) < int(str(first["added_bytes"]))
+
+
+def test_a_program_backs_up_and_restores_with_the_client(home: House, shop: Tenant, tmp_path: Path) -> None:
+    with Client(home.url, home.operator, spool_dir=None) as operator:
+        run = operator.take_backup(str(tmp_path / "repository"), "full")
+        assert operator.backup(run["id"]) == operator.backups()["backups"][0] == run
+        assert operator.verify_backup(run["id"])["status"] == "completed"
+        planned = operator.restore_backup(run["id"], str(tmp_path / "back"), prefix="records/")
+        assert not (tmp_path / "back").exists()
+        done = operator.restore_backup(run["id"], str(tmp_path / "back"), "data", prefix="records/", dry_run=False)
+        assert (done["actions"], done["errors"], done["bytes"]) == (planned["actions"], [], planned["bytes"])
+        written = sorted(str(path.relative_to(tmp_path / "back")) for path in (tmp_path / "back").rglob("*") if path.is_file())
+        assert written == sorted(done["actions"]["create"]) != []
+        (place,) = operator.backup_repositories()["repositories"]
+        assert operator.hold_drill(place["name"])["status"] == "completed"
+    with Client(home.url, shop.secret, spool_dir=None) as customer, pytest.raises(TollhouseError, match="403"):
+        customer.restore_backup(run["id"], str(tmp_path / "elsewhere"))
 
 
 def test_a_backup_and_its_result_are_rows_of_the_journal(home: House, shop: Tenant, tmp_path: Path) -> None:

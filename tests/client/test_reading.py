@@ -59,6 +59,16 @@ CALLS: list[tuple[Callable[[Client], Any], str, str]] = [
     (lambda c: c.reset("carol"), "POST", "/api/billing/users/carol/reset"),
     (lambda c: c.customers(), "GET", "/api/customers"),
     (lambda c: c.prices(), "GET", "/api/prices"),
+    (lambda c: c.backups(limit=2), "GET", "/api/backups?limit=2"),
+    (lambda c: c.backup("run 1"), "GET", "/api/backups/run%201"),
+    (lambda c: c.backup_repositories(), "GET", "/api/backup-repositories"),
+    (lambda c: c.backup_schedules(), "GET", "/api/backup-schedules"),
+    (lambda c: c.run_backup("nightly"), "POST", "/api/backup-schedules/nightly/run"),
+    (lambda c: c.drills(), "GET", "/api/drills"),
+    (lambda c: c.alerts("open", limit=1), "GET", "/api/alerts?status=open&limit=1"),
+    (lambda c: c.alert_deliveries("alert-1"), "GET", "/api/alerts/alert-1/deliveries"),
+    (lambda c: c.alert_rules(), "GET", "/api/alert-rules"),
+    (lambda c: c.alert_channels(), "GET", "/api/alert-channels"),
 ]
 
 

@@ -1,4 +1,4 @@
-"""The client: tracking calls that return at once and never raise, and the calls of `Reader` and `JobCalls`."""
+"""The client: tracking calls that return at once and never raise, and the calls of `Reader`, `JobCalls` and `OperatorCalls`."""
 
 import atexit
 import os
@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from tollhouse_client import event, fork, options
 from tollhouse_client.jobs import JobCalls
+from tollhouse_client.operating import OperatorCalls
 from tollhouse_client.options import Default
 from tollhouse_client.reading import Reader
 from tollhouse_client.sender import Limits, Sender
@@ -22,7 +23,7 @@ SPOOL_BYTES = 64 << 20
 EXIT_SECONDS = 5.0
 
 
-class Client(Reader, JobCalls):
+class Client(Reader, JobCalls, OperatorCalls):
     """One connection to one Tollhouse; safe to share between threads, and to keep across a fork.
 
     `url` and `api_key` default to TOLLHOUSE_URL and TOLLHOUSE_API_KEY. `batch_size` is in events, `batch_seconds`, `timeout`

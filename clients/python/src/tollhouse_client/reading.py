@@ -72,22 +72,6 @@ class Reader(Asking):
         """`{"customers": [{"id", "first_seen"}], "total", "limit", "offset"}`. Needs a key with the admin scope."""
         return self._ask("GET", "/api/customers", {"limit": limit, "offset": offset})
 
-    def backups(self, limit: int | None = None, offset: int | None = None) -> Answer:
-        """`{"backups": […], "total", "limit", "offset"}`: what was run and what became of it, newest first. Needs the admin scope."""
-        return self._ask("GET", "/api/backups", {"limit": limit, "offset": offset})
-
-    def drills(self, limit: int | None = None, offset: int | None = None) -> Answer:
-        """`{"drills": […]}`: recovery time and point as measured, beside the objectives. Needs the admin scope."""
-        return self._ask("GET", "/api/drills", {"limit": limit, "offset": offset})
-
-    def hold_drill(self, repository: str, scenario: str = "store") -> Answer:
-        """Restore the newest snapshot of a repository into a scratch place and compare everything; waits for it. Needs the admin scope."""
-        return self._ask("POST", "/api/drills", body={"repository": repository, "scenario": scenario})
-
-    def run_backup(self, schedule: str) -> Answer:
-        """Run a backup schedule now, and wait for it. Needs the admin scope."""
-        return self._ask("POST", f"/api/backup-schedules/{part(schedule)}/run")
-
     def prices(self, limit: int | None = None, offset: int | None = None) -> Answer:
         """`{"prices": […], "total", "limit", "offset"}`, oldest first."""
         return self._ask("GET", "/api/prices", {"limit": limit, "offset": offset})

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from tollhouse import backup
 from tollhouse.access import Caller
-from tollhouse.backup import Selection, operations
+from tollhouse.backup import Part, Selection, operations
 from tollhouse.backup.operations import BackupPlace, BackupRun, BackupSchedule, NewSchedule, is_directory
 from tollhouse.kit.errors import Conflict, Forbidden, Unprocessable
 from tollhouse.web.answer import Answer, body_of, instant, schema_of
@@ -63,9 +63,10 @@ class DrillIn(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class RestoreIn(msgspec.Struct, forbid_unknown_fields=True):
-    """Where to, and of what; with `configuration` a bucket's settings as well. A dry run unless told otherwise."""
+    """Where to, what of each object, and of which; with `configuration` a bucket's settings as well. A dry run unless told otherwise."""
 
     to: Address
+    part: Part = "full"
     prefix: Annotated[str, msgspec.Meta(max_length=1000)] | None = None
     key: Annotated[str, msgspec.Meta(max_length=1000)] | None = None
     overwrite: bool = False
@@ -215,7 +216,9 @@ def restore_backup(parts: Wired, caller: Operator, id: str, wanted: Annotated[Re
     target = parts.backups.target_at(wanted.to)
     chosen = Selection(wanted.key, wanted.prefix)
     taken = repository.snapshot(run.snapshot)
-    done = backup.restore(repository, taken, target, "full", chosen, wanted.overwrite, wanted.dry_run, configuration=wanted.configuration)
+    done = backup.restore(
+        repository, taken, target, wanted.part, chosen, wanted.overwrite, wanted.dry_run, configuration=wanted.configuration
+    )
     return Answer(
         {"snapshot": run.snapshot, "dry_run": wanted.dry_run, "bytes": done.bytes, "actions": done.actions, "errors": done.errors}
         | {"settings": done.settings}
