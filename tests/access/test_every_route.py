@@ -125,6 +125,7 @@ ROUTES = (
     Route("GET", "/files/{token}/{name}", "address"),
     Route("PUT", "/files/{token}", "address"),
     Route("POST", "/api/v1/events", "events:write", body=EVENT),
+    Route("GET", "/api/v1/events", "read"),
     Route("GET", "/api/v1/meters", "read"),
     Route("POST", "/api/v1/meters", "write", body=OPENMETER),
     Route("GET", "/api/v1/meters/{slug}", "read", "meter"),

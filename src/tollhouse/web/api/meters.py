@@ -1,7 +1,5 @@
 """Meters: made, listed, changed, deleted and asked."""
 
-import csv
-import io
 import re
 from typing import Annotated, Any
 
@@ -13,7 +11,7 @@ from tollhouse import metering
 from tollhouse.kit import times
 from tollhouse.kit.errors import Unprocessable
 from tollhouse.metering import Meter, NewMeter, UsageQuery, UsageRow
-from tollhouse.web.answer import Answer, body_of, instant, schema_of
+from tollhouse.web.answer import Answer, body_of, csv_file, instant, schema_of
 from tollhouse.web.guard import Reads, Writes
 from tollhouse.web.parts import Wired
 from tollhouse.web.query import Paged, instant_of
@@ -166,18 +164,9 @@ def shown(meter: Meter) -> dict[str, Any]:
 
 
 def _csv(meter: Meter, query: UsageQuery, rows: list[UsageRow]) -> Response:
-    """RFC 4180, with an apostrophe before a text that a spreadsheet would take for a formula."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["window_start", "window_end", *query.group_by, "value"])
-    for row in rows:
-        groups = {**row.groups, "subject": row.subject}
-        named = ["" if groups[name] is None else _unformulated(str(groups[name])) for name in query.group_by]
-        value = "" if row.value is None else format(row.value, "f")
-        writer.writerow([instant(row.start) or "", instant(row.end) or "", *named, value])
-    shown_as = {"content-disposition": f'attachment; filename="{meter.slug}.csv"', "cache-control": "no-store"}
-    return Response(file.getvalue(), media_type="text/csv; charset=utf-8", headers=shown_as)
-
-
-def _unformulated(text: str) -> str:
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text
+    named = [{**row.groups, "subject": row.subject} for row in rows]
+    shown = [
+        (instant(row.start), instant(row.end), *(groups[name] for name in query.group_by), row.value)
+        for row, groups in zip(rows, named, strict=True)
+    ]
+    return csv_file(f"{meter.slug}.csv", ("window_start", "window_end", *query.group_by, "value"), shown)

@@ -14,7 +14,8 @@ from tollhouse.billing import Books, Revenue
 from tollhouse.kit import times
 from tollhouse.kit.paging import Page
 from tollhouse.web import charts
-from tollhouse.web.pages.billing import Days, Text, books_for, csv_file, daily_chart, picture
+from tollhouse.web.answer import csv_file
+from tollhouse.web.pages.billing import Days, Text, books_for, daily_chart, picture
 from tollhouse.web.pages.frame import redirect, show
 from tollhouse.web.pages.jobs import FILTERS, Filter, PageNumber
 from tollhouse.web.pages.range import CHOICES, day_range

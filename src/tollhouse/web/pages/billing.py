@@ -1,7 +1,5 @@
 """A customer's bills: what was used and what it costs, by day, with prices in words and the month's end foreseen."""
 
-import csv
-import io
 from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
@@ -15,6 +13,7 @@ from tollhouse.billing import Books
 from tollhouse.kit import times
 from tollhouse.kit.errors import NotFound
 from tollhouse.web import charts
+from tollhouse.web.answer import csv_file
 from tollhouse.web.books import books_of
 from tollhouse.web.pages.frame import money, redirect, show
 from tollhouse.web.pages.range import CHOICES, DayRange, day_range
@@ -120,19 +119,3 @@ def picture(spec: charts.Spec, theme: str) -> Response:
     drawn = charts.svg(spec, theme if theme in ("light", "dark") else "light")
     shown = {"cache-control": "private, max-age=60", "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"}
     return Response(drawn, headers=shown | {"x-content-type-options": "nosniff"}, media_type="image/svg+xml")
-
-
-def csv_file(name: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Response:
-    """A CSV file to save (RFC 4180). A text that a spreadsheet would take for a formula gets an apostrophe before it."""
-    written = io.StringIO()
-    writer = csv.writer(written)
-    writer.writerow(columns)
-    writer.writerows([[_cell(cell) for cell in row] for row in rows])
-    headers = {"content-disposition": f'attachment; filename="{name}"', "cache-control": "no-store", "x-content-type-options": "nosniff"}
-    return Response(written.getvalue(), headers=headers, media_type="text/csv; charset=utf-8")
-
-
-def _cell(cell: object) -> object:
-    if isinstance(cell, Decimal):
-        return format(cell, "f")
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
