@@ -104,6 +104,27 @@ def test_a_program_backs_up_and_restores_with_the_client(home: House, shop: Tena
         customer.restore_backup(run["id"], str(tmp_path / "elsewhere"))
 
 
+def test_a_drill_is_of_its_source_and_aims_at_what_that_needs(home: House, shop: Tenant, tmp_path: Path) -> None:
+    (tmp_path / "papers").mkdir()
+    (tmp_path / "papers" / "one.txt").write_text("one")
+    repository = str(tmp_path / "repository")
+    with Client(home.url, home.operator, spool_dir=None) as operator:
+        own = operator.take_backup(repository, "full")
+        papers = operator.take_backup(repository, "full", str(tmp_path / "papers"))
+        operator.take_backup(repository, "metadata", str(tmp_path / "papers"))
+        (place,) = operator.backup_repositories()["repositories"]
+        held = {source: operator.hold_drill(place["name"], source) for source in ("", "tollhouse", str(tmp_path / "papers"))}
+        nothing = operator.hold_drill(place["name"], str(tmp_path))
+        refused = operator.hold_drill(place["name"], scenario="flood")
+    assert {source: (drill["snapshot"], drill["status"], drill["detail"]["scenario"]) for source, drill in held.items()} == {
+        "": (papers["snapshot"], "completed", "bucket"),  # what has metadata alone cannot be restored
+        "tollhouse": (own["snapshot"], "completed", "store"),
+        str(tmp_path / "papers"): (papers["snapshot"], "completed", "bucket"),
+    }
+    assert nothing["errors"][0]["reason"] == f"There is no snapshot with contents of {tmp_path} in this repository."
+    assert "'flood' is none of object, bucket" in refused["errors"][0]["reason"]
+
+
 def test_a_backup_and_its_result_are_rows_of_the_journal(home: House, shop: Tenant, tmp_path: Path) -> None:
     take(home, tmp_path / "repository")
     with home.tollhouse.records.reading() as session:

@@ -5,7 +5,7 @@ back, `verify` checks, `prune` deletes what is not kept, `copy` replicates, `dri
 """
 
 from tollhouse.backup.configuration import settings_changed, settings_shown
-from tollhouse.backup.drill import OBJECTIVES, Drilled, drill
+from tollhouse.backup.drill import OBJECTIVES, Drilled, drill, newest
 from tollhouse.backup.progress import Report
 from tollhouse.backup.prune import Pruned, prune
 from tollhouse.backup.repository import GRACE, Repository, init, open_repository
@@ -42,6 +42,7 @@ __all__ = [
     "export_tar",
     "init",
     "kept",
+    "newest",
     "open_repository",
     "prune",
     "restore",

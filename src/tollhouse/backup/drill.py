@@ -17,8 +17,8 @@ from tollhouse.backup.repository import Repository
 from tollhouse.backup.restore import Selection, restore, selected
 from tollhouse.backup.snapshot import Collection, Snapshot
 from tollhouse.backup.sources.directory import DirectoryTarget
-from tollhouse.backup.sources.kinds import DATABASE, TOLLHOUSE
-from tollhouse.kit.errors import TollhouseError
+from tollhouse.backup.sources.kinds import DATABASE, OBJECTS, TOLLHOUSE, is_database
+from tollhouse.kit.errors import NotFound, TollhouseError
 
 if TYPE_CHECKING:
     from tollhouse.backup.loading import Loaded
@@ -63,11 +63,28 @@ class Drilled:
         return all(one.loaded for one in self.databases)
 
 
+def newest(repository: Repository, source: str = "") -> Snapshot:
+    """The newest snapshot with contents, of a source if one is named; raises NotFound.
+
+    A source is named by its address, a directory by any path to it.
+    """
+    if is_database(source):
+        from tollhouse.backup.sources.databases import shown  # noqa: PLC0415  # it brings the drivers
+
+        source = shown(source)
+    named = {source, str(Path(source).absolute())} if source else set()
+    for snapshot in reversed(repository.snapshots()):
+        if snapshot.kind != "metadata" and (not named or any(one.address in named for one in snapshot.collections)):
+            return snapshot
+    of_what = f" of {source[:200]}" if source else ""
+    raise NotFound(f"There is no snapshot with contents{of_what} in this repository.")
+
+
 def drill(
     repository: Repository,
     snapshot: Snapshot,
     now: datetime,
-    scenario: str = "store",
+    scenario: str = "",
     scratch: Path | None = None,
     report: Report = silent,
     server: str = "",
@@ -75,9 +92,11 @@ def drill(
 ) -> Drilled:
     """Restore a snapshot to a scratch place, which is removed again, and compare each object with what was recorded.
 
+    Without a scenario, the objectives are those of a bucket if it holds nothing but objects, and else of a store.
     Scratch databases are made on the database server at `server` if it is of their kind, else on their own; `known` has
     whole addresses, with passwords, by what is shown of them.
     """
+    scenario = scenario or ("bucket" if all(one.kind == OBJECTS for one in snapshot.collections) else "store")
     rto, rpo = OBJECTIVES[scenario]
     faults: list[str] = []
     databases: list[Loaded] = []

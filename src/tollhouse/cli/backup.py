@@ -276,16 +276,18 @@ def export(
 def drill(
     repository: At,
     snapshot: Which = "latest",
-    scenario: Annotated[str, typer.Option(help=f"Which objectives: {', '.join(backup.OBJECTIVES)}.")] = "store",
+    source: Annotated[str, typer.Option(help="The newest snapshot of this source; of any if left out.")] = "",
+    scenario: Annotated[str, typer.Option(help=f"Which objectives: {', '.join(backup.OBJECTIVES)}; by what it holds if left out.")] = "",
     scratch: Annotated[str, typer.Option(help="Address of a database server to make scratch databases on, if not the source's own.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Restore into a scratch place, compare everything, and measure recovery time and point; ends with 9 where it fails."""
-    if scenario not in backup.OBJECTIVES:
+    if scenario and scenario not in backup.OBJECTIVES:
         raise Unprocessable(f"--scenario: {scenario!r} is none of {', '.join(backup.OBJECTIVES)}.")
     opened = _opened(repository)
     with _bar("drill", as_json) as report:
-        taken, now = opened.snapshot(snapshot), datetime.now(UTC)
+        taken = opened.snapshot(snapshot) if snapshot != "latest" else backup.newest(opened, source)
+        now = datetime.now(UTC)
         done = backup.drill(opened, taken, now, scenario, report=report, server=scratch)
     names = ("snapshot", "scenario", "objects", "bytes", "rto_seconds", "rto_objective", "rpo_seconds", "rpo_objective", "faults")
     answer = {name: getattr(done, name) for name in names} | {"passed": done.passed, "in_time": done.in_time}

@@ -69,9 +69,13 @@ class OperatorCalls(Asking):
         """`{"drills": […]}`: recovery time and point as measured, beside the objectives."""
         return self._ask("GET", "/api/drills", {"limit": limit, "offset": offset})
 
-    def hold_drill(self, repository: str, scenario: str = "store", timeout: float = LONG) -> Answer:
-        """Restore the newest snapshot of a repository into a scratch place and compare everything."""
-        return self._ask("POST", "/api/drills", body={"repository": repository, "scenario": scenario}, timeout=timeout)
+    def hold_drill(self, repository: str, source: str = "", scenario: str = "", timeout: float = LONG) -> Answer:
+        """Restore the newest snapshot, of a source if one is named, into a scratch place and compare everything.
+
+        `scenario` chooses the objectives (object, bucket, store, site); left out, what the snapshot holds does.
+        """
+        body = {"repository": repository, "source": source, "scenario": scenario}
+        return self._ask("POST", "/api/drills", body=body, timeout=timeout)
 
     def alerts(self, status: str | None = None, severity: str | None = None, limit: int | None = None, offset: int | None = None) -> Answer:
         """`{"alerts": […], "total", "limit", "offset"}`: open ones first, then acknowledged, then resolved."""

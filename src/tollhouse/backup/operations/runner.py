@@ -10,7 +10,7 @@ import structlog
 from sqlalchemy.orm import Session
 
 from tollhouse import journal
-from tollhouse.backup.drill import OBJECTIVES, drill
+from tollhouse.backup.drill import OBJECTIVES, drill, newest
 from tollhouse.backup.operations.history import BackupRun, begin_run, last_completed, usual_growth
 from tollhouse.backup.operations.places import BackupPlace
 from tollhouse.backup.operations.schedules import (
@@ -32,7 +32,7 @@ from tollhouse.backup.sources.databases import shown
 from tollhouse.backup.sources.kinds import is_database
 from tollhouse.backup.transfer import copy
 from tollhouse.backup.verify import verify
-from tollhouse.kit.errors import Damaged, NotFound, TollhouseError, Unprocessable
+from tollhouse.kit.errors import NotFound, TollhouseError, Unprocessable
 from tollhouse.store.objects import Objects
 from tollhouse.store.records import Records
 
@@ -125,8 +125,9 @@ class Runner:
             case "verify":
                 values = self._verify(repository, float(options.get("percent", 100)))
             case "drill":
+                # Whoever makes schedules may name a database server; whoever asks for a drill may not.
                 scratch = str(options.get("scratch", "")) or (schedule.source if schedule and is_database(schedule.source) else "")
-                values = self._drill(repository, place, options, scratch)
+                values = self._drill(repository, place, source, options, scratch)
             case _:  # a copy or a prune alone, which the others do after their own work
                 values = {"status": "completed"}
         try:
@@ -182,11 +183,11 @@ class Runner:
             "detail": {"packs": found.packs, "packs_read": found.packs_read, "snapshots": found.snapshots},
         }
 
-    def _drill(self, repository: Repository, place: BackupPlace, options: dict[str, Any], scratch: str) -> dict[str, Any]:
-        snapshot: Snapshot = repository.snapshot(str(options.get("snapshot", "latest")))
-        scenario = str(options.get("scenario", "store"))
-        if scenario not in OBJECTIVES:
-            raise Damaged(f"There is no scenario {scenario!r}.")
+    def _drill(self, repository: Repository, place: BackupPlace, source: str, options: dict[str, Any], scratch: str) -> dict[str, Any]:
+        scenario, wanted = str(options.get("scenario", "")), str(options.get("snapshot", "latest"))
+        if scenario and scenario not in OBJECTIVES:
+            raise Unprocessable(f"scenario: {scenario!r} is none of {', '.join(OBJECTIVES)}.")
+        snapshot = repository.snapshot(wanted) if wanted != "latest" else self._newest(repository, source, scratch)
         with self.records.reading() as session:
             known = {one.shown: one.source for one in list_schedules(session, place.organization)}
         done = drill(repository, snapshot, self.clock(), scenario, server=scratch, known=known)
@@ -197,7 +198,7 @@ class Runner:
             "bytes": done.bytes,
             "errors": [{"key": "", "reason": fault} for fault in done.faults[:200]],
             "detail": {
-                "scenario": scenario,
+                "scenario": done.scenario,
                 "rto_seconds": round(done.rto_seconds, 3),
                 "rpo_seconds": round(done.rpo_seconds, 3),
                 "rto_objective": done.rto_objective,
@@ -206,6 +207,15 @@ class Runner:
             }
             | ({"loaded": done.loaded, "databases": [one.told for one in done.databases]} if done.databases else {}),
         }
+
+    def _newest(self, repository: Repository, source: str, scratch: str) -> Snapshot:
+        """The newest snapshot of the source, or of any if the source only says where to load databases."""
+        try:
+            return newest(repository, source)
+        except NotFound:
+            if source != scratch:
+                raise
+            return newest(repository)
 
     def _tell(self, session: Session, run: BackupRun, place: BackupPlace, schedule: BackupSchedule | None) -> None:
         """The journal rows that alerts, activity and people read."""

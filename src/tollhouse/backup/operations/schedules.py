@@ -60,7 +60,8 @@ class BackupSchedule(Record):
 class NewSchedule:
     """What a schedule is made from; `repository` and `copy_to` are ids.
 
-    A drill's `source`, if it is a database's address, is where it makes the scratch databases of that kind.
+    A drill is of its source's newest snapshot, or of the newest of all without a source. If that is a database's address, it
+    is also where scratch databases of that kind are made, and may be a server that nothing was backed up of.
     """
 
     name: str

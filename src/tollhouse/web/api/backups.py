@@ -54,10 +54,14 @@ class BackupIn(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class DrillIn(msgspec.Struct, forbid_unknown_fields=True):
-    """A drill to be held now; `scratch` is a database server to make scratch databases on, and for the operator to name."""
+    """A drill to be held now, of the newest snapshot of a source, or of any; `scratch` is for the operator to name.
+
+    It is the address of a database server to make scratch databases on.
+    """
 
     repository: Name
-    scenario: Annotated[str, msgspec.Meta(max_length=20)] = "store"
+    source: Annotated[str, msgspec.Meta(max_length=1000)] = ""
+    scenario: Annotated[str, msgspec.Meta(max_length=20)] = ""
     snapshot: Annotated[str, msgspec.Meta(max_length=80)] = "latest"
     scratch: Annotated[str, msgspec.Meta(max_length=1000)] = ""
 
@@ -241,7 +245,7 @@ def hold_drill(parts: Wired, caller: Admin, wanted: Annotated[DrillIn, Depends(b
     with parts.records.reading() as session:
         place = operations.find_place(session, caller.organization, wanted.repository)
     options = {"scenario": wanted.scenario, "snapshot": wanted.snapshot, "scratch": wanted.scratch}
-    return Answer(_run(parts.backups.run(caller.organization, caller.name, "drill", "", place, options=options)), 201)
+    return Answer(_run(parts.backups.run(caller.organization, caller.name, "drill", wanted.source, place, options=options)), 201)
 
 
 def _place(one: BackupPlace) -> dict[str, Any]:
