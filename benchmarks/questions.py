@@ -75,7 +75,7 @@ def questions(store: EventStore) -> list[Question]:
     return [
         Question(f"sum by day: rollup and a raw tail of {TAIL:,}", usage(METERS[0], by_day), "rollup", daily),
         Question("one customer's month by day: the same", usage(METERS[0], of_one), "customer", one),
-        Question("one customer's month by day: raw", usage(RAW_METER, of_one), "customer", one),
+        Question("one customer's month by day: raw", usage(RAW_METER, of_one), "full", one),
         Question("sum by day of one meter: raw", usage(RAW_METER, by_day), "full", daily),
         Question("mean of one meter: raw", usage(MEAN_METER, whole), "full", f"SELECT count(*), sum(value) FROM events WHERE {span}"),
         Question(

@@ -59,12 +59,15 @@ def test_it_groups_and_filters(openmeter: Any) -> None:
         assert float(row.value) == 7
     (row,) = openmeter.meters.query("tokens", {"filterCustomerId": ["dave"], "windowSize": "DAY"}).data
     assert float(row.value) == 0.1
-    assert openmeter.meters.query_json("tokens", subject=["carol"], filter_customer_id=["dave"]).data == []
+    (row,) = openmeter.meters.query_json("tokens", subject=["carol", "erin"], filter_customer_id=["carol", "dave"]).data
+    assert float(row.value) == 107
 
 
 def test_a_filter_that_is_not_known_is_refused_and_not_ignored(openmeter: Any, manga: Tenant) -> None:
     with pytest.raises(HttpResponseError, match="only filterGroupBy"):
         openmeter.meters.query_json("tokens", advanced_meter_group_by_filters={"model": {"$ne": "large"}})
+    with pytest.raises(HttpResponseError, match="none of these is among"):
+        openmeter.meters.query_json("tokens", subject=["carol"], filter_customer_id=["dave"])
     for text in ("large", "['large']", "{'model': 1}", "{" * 3000, "__import__('os')"):
         answer = manga.api.get("/api/v1/meters/tokens/query", params={"filterGroupBy": text})
         assert answer.status_code == 422

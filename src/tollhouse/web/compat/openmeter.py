@@ -50,7 +50,7 @@ class QueryIn(msgspec.Struct, rename="camel"):
     filter_customer_id: Annotated[list[str], msgspec.Meta(max_length=1000)] | None = None
     group_by: Annotated[list[str], msgspec.Meta(max_length=20)] | None = None
     filter_group_by: dict[str, list[str]] = {}
-    advanced_meter_group_by_filters: msgspec.Raw | None = None
+    advanced_meter_group_by_filters: Any = None
 
 
 @router.get("/events")
@@ -130,8 +130,7 @@ def query_meter(
     for key, text in request.query_params.multi_items():
         if key.startswith("filterGroupBy[") and key.endswith("]"):
             filters.setdefault(key[14:-1], []).append(text)
-    advanced = None if advancedMeterGroupByFilters is None else msgspec.Raw(advancedMeterGroupByFilters.encode())
-    wanted = QueryIn(from_, to, windowSize, windowTimeZone, subject, filterCustomerId, groupBy, filters, advanced)
+    wanted = QueryIn(from_, to, windowSize, windowTimeZone, subject, filterCustomerId, groupBy, filters, advancedMeterGroupByFilters)
     return _answered(request, parts, caller, slug, wanted)
 
 
@@ -167,11 +166,9 @@ def _answered(request: Request, parts: Parts, caller: Caller, slug: str, wanted:
     window = _WINDOWS.get(wanted.window_size, wanted.window_size) if wanted.window_size else None
     filters = {name: tuple(texts) for name, texts in wanted.filter_group_by.items()}
     zone_asked = wanted.window_time_zone or "UTC"
-    customers = _of_both(wanted.subject, wanted.filter_customer_id)
+    customers = _named(wanted.subject, wanted.filter_customer_id)
     query = usage_query(caller.time_zone, customers, wanted.from_, wanted.to, window, zone_asked, wanted.group_by, filters)
-    rows: list[UsageRow] = []
-    if customers != []:
-        _, rows = asked(parts, caller.organization, caller.time_zone, slug, query)
+    _, rows = asked(parts, caller.organization, caller.time_zone, slug, query)
     now = times.micros(parts.clock())
     shown = [_row(row, query.start or times.EARLIEST, query.end or now) for row in rows]
     if "text/csv" in request.headers.get("accept", ""):
@@ -179,11 +176,13 @@ def _answered(request: Request, parts: Parts, caller: Caller, slug: str, wanted:
     return Answer({"data": shown, "from": wanted.from_, "to": wanted.to, "windowSize": wanted.window_size})
 
 
-def _of_both(subjects: list[str] | None, customers: list[str] | None) -> list[str] | None:
+def _named(subjects: list[str] | None, customers: list[str] | None) -> list[str] | None:
     """Whose usage is wanted: who is named as a subject and as a customer, where both are asked for."""
-    if subjects and customers:
-        return [one for one in subjects if one in customers]
-    return subjects or customers or None
+    if not (subjects and customers):
+        return subjects or customers
+    if not (both := [one for one in subjects if one in customers]):
+        raise Unprocessable("filterCustomerId: none of these is among the subjects that are asked for as well")
+    return both
 
 
 def _csv(slug: str, query: UsageQuery, rows: list[dict[str, Any]]) -> Response:
