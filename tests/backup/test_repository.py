@@ -439,6 +439,18 @@ def test_a_drill_passes_and_measures(repository: backup.Repository, home: Path) 
     assert 0 < done.rto_seconds < 60
 
 
+def test_a_damaged_snapshot_is_in_the_way_of_a_drill_only_where_it_may_be_the_newest(repository: backup.Repository, home: Path) -> None:
+    taken = [take(repository, home, NOON + at * HOUR) for at in range(3)]
+    with pytest.raises(NotFound, match="no snapshot with contents of /nowhere"):
+        backup.newest(repository, "/nowhere")
+    for number, damaged in enumerate((repository.snapshots()[0].file, repository.snapshots()[2].file)):
+        repository.objects.put(damaged, b"nothing of a snapshot")
+        if number == 0:
+            assert backup.newest(repository, str(home)).id == taken[2].id
+    with pytest.raises(Damaged):
+        backup.newest(repository, str(home))
+
+
 def test_a_drill_fails_when_a_pack_is_broken(repository: backup.Repository, home: Path) -> None:
     snapshot = take(repository, home)
     place = next(place for place in repository.index().values() if place.kind == "data" and place.size == 3000)

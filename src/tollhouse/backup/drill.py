@@ -73,11 +73,15 @@ def newest(repository: Repository, source: str = "") -> Snapshot:
 
         source = shown(source)
     named = {source, str(Path(source).absolute())} if source else set()
-    for snapshot in reversed(repository.snapshots()):
-        if snapshot.kind != "metadata" and (not named or any(one.address in named for one in snapshot.collections)):
-            return snapshot
-    of_what = f" of {source[:200]}" if source else ""
-    raise NotFound(f"There is no snapshot with contents{of_what} in this repository.")
+
+    def suits(snapshot: Snapshot) -> bool:
+        return snapshot.kind != "metadata" and (not named or any(one.address in named for one in snapshot.collections))
+
+    try:
+        return repository.snapshot("latest", suits=suits)
+    except NotFound:
+        of_what = f" of {source[:200]}" if source else ""
+        raise NotFound(f"There is no snapshot with contents{of_what} in this repository.") from None
 
 
 def drill(

@@ -10,7 +10,7 @@ import random
 import secrets
 import threading
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib import resources
@@ -218,13 +218,13 @@ class Repository:
         """The snapshot in one file."""
         return decode_snapshot(self.codec.unseal("snapshot", "", self.checked(name)), name)
 
-    def snapshot(self, wanted: str, as_of: datetime | None = None) -> Snapshot:
-        """The snapshot with that id (or a beginning of it), or the latest, or the latest up to a time; raises NotFound.
+    def snapshot(self, wanted: str, as_of: datetime | None = None, suits: Callable[[Snapshot], bool] = lambda _: True) -> Snapshot:
+        """The snapshot with that id (or a beginning of it), or the latest, up to a time, that suits; raises NotFound.
 
         One that is damaged stands in the way only of whoever may mean it: the latest is not what the latest readable one is.
         """
         until_name = f"snapshots/{as_of.astimezone(UTC).strftime(STAMP)}~" if as_of else "snapshots/~"
-        every = [one for one in self.snapshots(readable=True) if as_of is None or one.moment <= as_of]
+        every = [one for one in self.snapshots(readable=True) if (as_of is None or one.moment <= as_of) and suits(one)]
         matching = every[-1:] if wanted == "latest" else [one for one in every if one.id.startswith(wanted)]
         if not matching or wanted == "latest":
             after = matching[0].file if matching else ""
