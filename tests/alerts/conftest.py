@@ -16,7 +16,7 @@ from tollhouse.kit.paging import Page
 from tollhouse.store.records import Records
 
 NOON = datetime(2024, 3, 1, 12, 0, tzinfo=UTC)
-TERMS = DeliveryTerms(3, timedelta(seconds=30), timedelta(seconds=0.5))
+TERMS = DeliveryTerms(3, timedelta(seconds=30), timedelta(seconds=20))
 
 
 @dataclass
@@ -76,9 +76,9 @@ class Watch:
         with self.records.transaction() as session:
             return alerts.add_channel(session, self.organization, self.now, "alice", name, kind, settled)
 
-    def deliverer(self, **values: Any) -> Deliverer:
+    def deliverer(self, terms: DeliveryTerms = TERMS, **values: Any) -> Deliverer:
         """A process that delivers."""
-        return Deliverer(self.records, TERMS, self.clock, **values)
+        return Deliverer(self.records, terms, self.clock, **values)
 
     def deliveries(self) -> list[Delivery]:
         """Of all alerts, the oldest first."""

@@ -99,28 +99,28 @@ class Deliverer:
             raise Unavailable(error)
 
     def _timed(self, address: str, title: str, body: str, end: Callable[[], None]) -> str | None:
-        outcome: list[str | None] = []
+        outcome: list[Exception | None] = []
 
         def attempt() -> None:
             try:
-                outcome.append(self._attempt(address, title, body))
+                self.send(address, title, body)
+                outcome.append(None)
+            except Exception as error:  # of a library that speaks to a hundred services
+                outcome.append(error)
             finally:
                 end()
 
         sender = threading.Thread(target=attempt, daemon=True)
         sender.start()
         sender.join(self.terms.timeout.total_seconds())
-        return outcome[0] if outcome else f"It did not answer within {self.terms.timeout.total_seconds():g} seconds."
+        return _why(outcome[0]) if outcome else f"It did not answer within {self.terms.timeout.total_seconds():g} seconds."
 
-    def _attempt(self, address: str, title: str, body: str) -> str | None:
-        try:
-            self.send(address, title, body)
-        except TollhouseError as error:
-            return error.detail
-        except Exception as error:  # of a library that speaks to a hundred services
-            log.error("an alert's channel failed unexpectedly", exc_info=error)
-            return "The channel failed in an unexpected way; the log says how."
-        return None
+
+def _why(error: Exception | None) -> str | None:
+    if error is None or isinstance(error, TollhouseError):
+        return error.detail if error else None
+    log.error("an alert's channel failed unexpectedly", exc_info=error)
+    return "The channel failed in an unexpected way; the log says how."
 
 
 def _said(alert: Alert) -> tuple[str, str]:
