@@ -35,7 +35,7 @@ from tollhouse.store.events.contract import (
     Row,
     Writer,
 )
-from tollhouse.store.events.schema import derived_tables
+from tollhouse.store.events.schema import ROLLUPS, derived_tables
 
 _TEXT = 'TEXT COLLATE "C"'
 _SCHEMA = [
@@ -70,6 +70,7 @@ FROM incoming JOIN fresh USING (key) RETURNING key
 """
 _KNOWN = "SELECT key, time, content FROM event_keys WHERE key = ANY(%(keys)s)"
 _SETTLED = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint - 1"
+_MANY = 10_000  # rows
 _LOCK_DERIVED, _LOCK_PARTITIONS = 0x746F6C6C01, 0x746F6C6C02
 
 
@@ -189,7 +190,9 @@ class PostgresEvents(EventStore):
     def writing(self) -> Iterator[Writer]:
         with _translating(), self._pool.connection() as connection:
             connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK_DERIVED])
-            yield PostgresWriter(connection, _settled(connection))
+            writer = PostgresWriter(connection, _settled(connection))
+            yield writer
+            writer.tell_planner()
 
     def csv(self, sql: str, params: Params) -> Iterator[bytes]:
         copying = f"COPY ({_named(sql)}) TO STDOUT (FORMAT csv, HEADER)".encode()
@@ -228,8 +231,19 @@ class PostgresReader(Reader):
 class PostgresWriter(PostgresReader, Writer):
     """A transaction under the advisory lock of all derived tables."""
 
+    _changed = 0
+
     def run(self, sql: str, params: Params) -> None:
-        self._connection.execute(_named(sql).encode(), dict(params))
+        self._changed += self._connection.execute(_named(sql).encode(), dict(params)).rowcount
+
+    def tell_planner(self) -> None:
+        """Count what is in the derived tables, where that is much else than before.
+
+        Autovacuum comes a minute later. Until then the planner takes a meter that it has not seen for one without rows, and
+        joins half a million of them to half a million with one loop inside another.
+        """
+        if self._changed >= _MANY:
+            self._connection.execute(f"ANALYZE {', '.join(ROLLUPS)}".encode())
 
     def stage(self, table: str, sql: str, params: Params) -> None:
         # Utility statements take no parameters from the server's side, so the client quotes them.
