@@ -77,8 +77,9 @@ def _section(store: PostgresEvents, database: str, total: int, most_seconds: flo
     taken, stored = 0.0, 0
     with console.status(f"postgres: {millions(total)} events in …"):
         while stored < total - TAIL and taken < most_seconds:
-            taken += questions.fill(store, stored, stored + _BATCH, _BATCH, total)
-            stored += _BATCH
+            until = min(stored + 10 * _BATCH, total - TAIL)
+            taken += questions.fill(store, stored, until, _BATCH, total)
+            stored = until
         rate = stored / taken
     with console.status("postgres: aggregating …"):
         aggregated = seconds(lambda: questions.aggregate(store))

@@ -1,8 +1,9 @@
 """Ingest: many requests, one commit.
 
-Requests hand in their events and wait. One thread takes all that is waiting, stores it in one transaction, and
+Requests hand in their events and wait. A thread takes all that is waiting, stores it in one transaction, and
 then wakes those whose events are now on disk. The faster the requests come, the larger the commits; nobody waits
 for a timer. What waits is bounded: past the bound a request is refused with Busy, and nothing of it is kept.
+There are as many such threads as the store gains by.
 """
 
 import asyncio
@@ -64,7 +65,7 @@ class Counters:
 
 @dataclass
 class Ingest:
-    """The one writer of events in this process. `waiting_events` bounds what may wait, `commit_events` one commit."""
+    """What writes events in this process, and nothing else does. `waiting_events` bounds what may wait, `commit_events` one commit."""
 
     store: EventStore
     records: Records
@@ -74,14 +75,18 @@ class Ingest:
     counters: Counters = field(default_factory=Counters)
     _queue: "queue.SimpleQueue[_Waiting | None]" = field(default_factory=queue.SimpleQueue)
     _pending: int = 0
+    _taking: threading.Lock = field(default_factory=threading.Lock)
+    _shared: threading.Lock = field(default_factory=threading.Lock)
     _open: bool = False
     _known: dict[str, set[str | None]] = field(default_factory=dict)  # customers that the records have, by organization
 
     def start(self) -> None:
         """Begin to take events."""
         self._open = True
-        self._thread = threading.Thread(target=self._work, name="tollhouse-ingest", daemon=True)
-        self._thread.start()
+        writers = range(self.store.appends_at_once)
+        self._threads = [threading.Thread(target=self._work, name="tollhouse-ingest", daemon=True) for _ in writers]
+        for thread in self._threads:
+            thread.start()
 
     async def submit(self, batch: EventBatch) -> Receipt:
         """Store a batch; returns after the commit. Raises Busy, StorageFull or Unavailable with nothing stored."""
@@ -111,42 +116,45 @@ class Ingest:
         if self._open:
             self._open = False
             self._queue.put(None)
-            self._thread.join()
+            for thread in self._threads:
+                thread.join()
+            self._queue.get()
 
     def _work(self) -> None:
-        while (first := self._queue.get()) is not None:
-            taken = [first]
-            stop = self._take_more(taken)
+        while taken := self._take():
             self._settle(taken)
-            if stop:
-                return
 
-    def _take_more(self, taken: list[_Waiting]) -> bool:
-        """Add what else is waiting, up to one commit's worth; returns whether the end was among it."""
-        rows = len(taken[0].batch)
-        while rows < self.commit_events:
-            try:
-                more = self._queue.get_nowait()
-            except queue.Empty:
-                return False
-            if more is None:
-                return True
-            taken.append(more)
-            rows += len(more.batch)
-        return False
+    def _take(self) -> list[_Waiting]:
+        """What is waiting, up to one commit's worth; nothing at the end."""
+        taken: list[_Waiting] = []
+        rows = 0
+        with self._taking:
+            while rows < self.commit_events:
+                try:
+                    more = self._queue.get(block=not taken)
+                except queue.Empty:
+                    break
+                if more is None:
+                    self._queue.put(None)  # for the other threads
+                    break
+                taken.append(more)
+                rows += len(more.batch)
+        return taken
 
     def _settle(self, taken: list[_Waiting]) -> None:
         """Store what was taken in one commit and answer each request."""
         together = EventBatch.joined([waiting.batch for waiting in taken]) if len(taken) > 1 else taken[0].batch
         try:
-            self._remember_customers(taken)
+            with self._shared:
+                self._remember_customers(taken)
             outcomes = self.store.append(together)
         except Exception as error:  # whatever it was, each waiting request has to hear of it
             log.error("events not stored", events=len(together), error=str(error), exc_info=not hasattr(error, "status"))
             _wake(taken, [error] * len(taken))
             return
-        self.counters.commits += 1
-        self.counters.events += len(together)
+        with self._shared:
+            self.counters.commits += 1
+            self.counters.events += len(together)
         answers: list[Receipt | Exception] = []
         at = 0
         for waiting in taken:

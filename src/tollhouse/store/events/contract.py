@@ -146,6 +146,8 @@ class EventStore(ABC):
     """One event table and what is derived from it."""
 
     expressions: Expressions
+    appends_at_once: int = 1
+    """How many appends at the same time store more than one after the other."""
 
     @abstractmethod
     def append(self, batch: EventBatch) -> list[int]:
