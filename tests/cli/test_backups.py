@@ -62,5 +62,11 @@ def test_schedules_are_made_listed_run_and_removed(tollhouse: Tollhouse, tmp_pat
         tollhouse(data, "backup-schedules", "remove", "hourly")
         left = [one["name"] for one in tollhouse(data, "backup-schedules", "list")["schedules"]]
         assert left == ["daily", "drill", "monthly", "verify", "weekly"]
+        assert "remove those first" in tollhouse(data, "backup-repositories", "remove", "main", code=5)
+        for name in left:
+            tollhouse(data, "backup-schedules", "remove", name)
+        assert tollhouse(data, "backup-repositories", "remove", "main")["runs"] == 3
+        assert "no backup repository" in tollhouse(data, "backup-repositories", "remove", "main", code=4)
+        tollhouse(data, "backup-repositories", "add", "main", "repository")
         wrong = ("backup-schedules", "add", "x", "--kind", "full", "--repository", "main", "--cron", "at noon")
         assert "is no cron expression" in tollhouse(data, *wrong, code=2)

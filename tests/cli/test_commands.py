@@ -69,6 +69,175 @@ def test_strict_stops_at_the_first_bad_row(desk: Path) -> None:
         runner.invoke(app, [*IMPORT, "--strict"], catch_exceptions=False)
 
 
+def refused(*command: str) -> tuple[Any, str]:
+    """What a command that fails prints as JSON, and its sentence."""
+    ran = runner.invoke(app, [*command, "--json"])
+    assert isinstance(ran.exception, Unprocessable), ran.output
+    assert ran.exception.exit_code == 2
+    return json.loads(ran.stdout), ran.exception.detail
+
+
+def stored() -> list[str]:
+    """The ids of the events, in order."""
+    return sorted(one["id"] for one in told("events", "list", "--limit", "100")["events"])
+
+
+def lines_of(*texts: str) -> bytes:
+    return "".join(text + "\n" for text in texts).encode()
+
+
+def event(name: str, **members: Any) -> str:
+    return json.dumps({"id": name, "type": "use", "time": "2024-05-01T00:00:00Z", "data": {"n": 1}} | members)
+
+
+def test_strict_stores_what_is_before_the_first_bad_row_and_nothing_behind_it(desk: Path) -> None:
+    write_csv(desk / "use.csv", rows(20, bad=(4,)))
+    done, why = refused(*IMPORT, "--strict")
+    assert (done["rows"], done["inserted"], [one["row"] for one in done["bad_rows"]]) == (4, 3, [4])
+    assert why.startswith("use.csv: row 4: at: 'soon' is not a time")
+    assert stored() == ["use.csv:1", "use.csv:2", "use.csv:3"]
+    again, why_again = refused(*IMPORT, "--strict")
+    assert (again["resumed_after"], again["inserted"], why_again) == (3, 0, why)
+
+
+def test_strict_sends_nothing_behind_a_row_that_the_server_refuses(desk: Path) -> None:
+    (desk / "use.ndjson").write_bytes(lines_of(event("a"), event("b"), event("c", type=""), event("d"), "{", event("e")))
+    done, why = refused("events", "import", "use.ndjson", "--strict")
+    assert (done["rows"], done["inserted"], [one["row"] for one in done["bad_rows"]]) == (3, 2, [3])
+    assert why.startswith("use.ndjson: row 3: ")
+    assert why.endswith("(--strict: stopped here)")
+    assert stored() == ["a", "b"]
+
+
+def test_strict_names_the_first_bad_row_whoever_finds_it(desk: Path) -> None:
+    write_csv(desk / "use.csv", [["c", "1999-01-01T00:00:00Z", "1", ""], *rows(5, bad=(3,))])
+    done, why = refused(*IMPORT, "--strict")
+    assert (done["inserted"], [one["row"] for one in done["bad_rows"]]) == (0, [1])
+    assert "row 1: time: 1999-01-01T00:00:00Z is out of range" in why
+
+
+def test_strict_leaves_the_verdict_to_a_server_with_wider_limits(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOLLHOUSE_MAX_DAYS_AHEAD", "100000")
+    (desk / "use.ndjson").write_bytes(lines_of(event("a"), event("b", time="2222-01-01T00:00:00Z"), event("c")))
+    done = told("events", "import", "use.ndjson", "--strict")
+    assert (done["inserted"], done["bad"]) == (3, 0)
+
+
+def test_strict_ends_with_a_fault_that_only_the_server_can_find(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOLLHOUSE_MAX_DATA_BYTES", "20")
+    monkeypatch.setattr(backfill, "BATCH", 3)
+    long = event("b", data={"note": "x" * 30})
+    (desk / "use.ndjson").write_bytes(lines_of(event("a"), long, event("c"), event("d")))
+    done, why = refused("events", "import", "use.ndjson", "--strict")
+    assert "row 2: data: has 42 bytes" in why
+    assert why.endswith("(--strict: stopped, but the rows up to 3 had gone with it)")
+    assert (done["rows"], stored()) == (3, ["a", "c"])
+
+
+def test_an_id_that_is_stored_with_other_content_is_a_conflict_and_no_duplicate(desk: Path) -> None:
+    write_csv(desk / "use.csv", rows(3))
+    assert told(*IMPORT)["conflicts"] == 0
+    write_csv(desk / "use.csv", [["carol", "2024-04-30T00:00:00Z", "9", ""], *rows(3)])
+    done = told(*IMPORT)
+    assert (done["inserted"], done["duplicates"], done["conflicts"], done["bad"]) == (1, 0, 3, 0)
+    assert [one["row"] for one in done["conflict_rows"]] == [1, 2, 3]
+    assert "stored with other content" in done["conflict_rows"][0]["detail"]
+    again = told(*IMPORT)
+    assert (again["inserted"], again["duplicates"], again["conflicts"]) == (0, 1, 3)
+    shown = runner.invoke(app, list(IMPORT))
+    assert shown.exit_code == 0
+    assert "conflicts" in shown.stdout
+    assert "row 1: this id is stored with other content" in shown.stderr
+    assert "Without --id" in shown.stderr
+    _, why = refused(*IMPORT, "--strict")
+    assert "row 1: this id is stored with other content" in why
+
+
+def test_many_conflicts_are_named_up_to_twenty(desk: Path) -> None:
+    write_csv(desk / "use.csv", rows(25))
+    told(*IMPORT)
+    write_csv(desk / "use.csv", [["carol", "2024-04-30T00:00:00Z", "9", ""], *rows(25)])
+    said = runner.invoke(app, list(IMPORT)).stderr
+    assert said.count("stored with other content") == 20
+    assert "… and 5 more conflicts" in said
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_row_of_a_csv_that_is_not_utf_8_is_a_bad_row(desk: Path, strict: bool) -> None:
+    (desk / "use.csv").write_bytes(
+        b"who,at,n,note\nc,2024-05-01T00:00:00Z,1,ok\nc,2024-05-01T00:00:01Z,2,caf\xe9\nc,2024-05-01T00:00:02Z,3,caf\xc3\xa9\n"
+    )
+    done = refused(*IMPORT, "--strict")[0] if strict else told(*IMPORT)
+    assert done["inserted"] == (1 if strict else 2)
+    assert done["bad_rows"] == [{"row": 2, "detail": "note: it is not UTF-8, there is the byte 0xe9; save the file in UTF-8"}]
+
+
+def test_a_header_that_is_not_utf_8_is_one_sentence(desk: Path) -> None:
+    (desk / "use.csv").write_bytes("who,at,n,note\n".encode("utf-16"))
+    with pytest.raises(BadInput, match="the header: it is not UTF-8, there is the byte 0xff"):
+        runner.invoke(app, list(IMPORT), catch_exceptions=False)
+
+
+def test_a_malformed_line_of_a_csv_is_a_bad_row(desk: Path) -> None:
+    (desk / "use.csv").write_bytes(
+        b'who,at,n,note\n\nc,2024-05-01T00:00:00Z,1,"ok"x\nc,2024-05-01T00:00:01Z,2,"two\nlines"\n\nc,2024-05-01T00:00:02Z,3,\0\n'
+    )
+    done = told(*IMPORT)
+    assert (done["rows"], done["inserted"]) == (3, 1)
+    assert done["bad_rows"][0] == {
+        "row": 1,
+        "detail": "it is no CSV: a field goes on behind its closing quote; write a quote inside a field twice (line 3)",
+    }
+    assert (done["bad_rows"][1]["row"], "NUL" in done["bad_rows"][1]["detail"]) == (3, True)
+
+
+def test_a_quote_that_is_never_closed_ends_the_import_after_the_rows_before_it(desk: Path) -> None:
+    row = "c,2024-05-01T00:00:0{0}Z,{0},{1}\n"
+    (desk / "use.csv").write_text("who,at,n,note\n" + row.format(1, "") + row.format(2, '"open') + row.format(3, ""))
+    done, why = refused(*IMPORT)
+    assert (done["inserted"], [one["row"] for one in done["bad_rows"]]) == (1, [2])
+    assert why == (
+        "use.csv: row 2: it is no CSV: a quote is opened and never closed (lines 3 to 4); "
+        "where the next row begins is unclear, so nothing behind was read"
+    )
+    assert refused(*IMPORT)[1] == why
+
+
+NDJSON = ("events", "import", "use.ndjson", "--type", "use", "--subject", "who")
+
+
+@pytest.mark.parametrize(
+    ("line", "detail"),
+    [
+        (b'{"who": "c", "n": NaN}', "no JSON: NaN is no JSON number; leave it out or write null"),
+        (b'{"who": "c", "n": [-Infinity]}', "no JSON: -Infinity is no JSON number; leave it out or write null"),
+        (b'{"who": "\\ud800"}', "it holds half of a surrogate pair, which is no character; send whole characters"),
+        (b'{"who": "caf\xe9"}', "it is not UTF-8: byte 12 of the line is 0xe9; save the file in UTF-8"),
+        (b"[1]", "it is no JSON object; write one object a line"),
+        pytest.param(b"[" * 100_000, "no JSON: it is nested too deeply; nest at most 32 levels", id="deep"),
+    ],
+)
+def test_a_line_that_cannot_become_an_event_is_a_bad_row(desk: Path, line: bytes, detail: str) -> None:
+    (desk / "use.ndjson").write_bytes(b'{"who": "c", "n": 1}\n' + line + b'\n{"who": "d", "n": 2}\n')
+    done = told(*NDJSON)
+    assert (done["inserted"], done["bad_rows"]) == (2, [{"row": 2, "detail": detail}])
+
+
+def test_a_line_that_is_not_utf_8_does_not_keep_whole_events_out(desk: Path) -> None:
+    (desk / "use.ndjson").write_bytes(lines_of(event("a")) + b'{"id": "\xe9"}\n' + lines_of(event("b")))
+    done = told("events", "import", "use.ndjson")
+    assert (done["inserted"], [one["row"] for one in done["bad_rows"]]) == (2, [2])
+    assert "it is not UTF-8" in done["bad_rows"][0]["detail"]
+
+
+@pytest.mark.parametrize("columns", [["--data", "n", "--data", "note"], ["--data", "n,note"], ["--data", "n, ", "--data", "note"]])
+def test_columns_of_the_data_are_named_together_or_one_by_one(desk: Path, columns: list[str]) -> None:
+    write_csv(desk / "use.csv", rows(1))
+    told(*IMPORT[: IMPORT.index("--data")], *columns)
+    (one,) = told("events", "list")["events"]
+    assert one["data"] == {"n": 1, "note": 'x,"y"'}
+
+
 def test_an_import_that_was_interrupted_goes_on_where_it_was(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backfill, "BATCH", 10)
     write_csv(desk / "use.csv", rows(45))
@@ -157,6 +326,7 @@ def test_deleting_events_takes_them_out_of_the_meters(desk: Path) -> None:
         (("meters", "query", "nothing"), TollhouseError),
         (("events", "import", "nothing.csv", "--format", "csv", "--type", "x"), BadInput),
         (("prices", "create", "compute_seconds", "--tiers", "{"), Unprocessable),
+        (("prices", "create", "compute_seconds"), TollhouseError),
         (("meters", "create", "Bad Slug", "--event-type", "x"), TollhouseError),
     ],
 )
