@@ -20,8 +20,8 @@ from tollhouse.kit.errors import BadInput
 PREFIX = "TOLLHOUSE_"
 
 
-def _setting(default: Any, help: str, alias: str = "", least: float | None = None, secret: bool = False) -> Any:
-    return field(default=default, metadata={"help": help, "alias": alias, "least": least, "secret": secret})
+def _setting(default: Any, help: str, alias: str = "", least: float | None = None, most: float | None = None, secret: bool = False) -> Any:
+    return field(default=default, metadata={"help": help, "alias": alias, "least": least, "most": most, "secret": secret})
 
 
 @dataclass(frozen=True)
@@ -82,15 +82,21 @@ class Settings:
     billing_discount_tier_1_threshold: Decimal = _setting(
         Decimal(100), "month's total from which tier 1 applies", "BILLING_DISCOUNT_TIER_1_THRESHOLD", least=0
     )
-    billing_discount_tier_1_percent: Decimal = _setting(Decimal(10), "per cent off in tier 1", "BILLING_DISCOUNT_TIER_1_PERCENT", least=0)
+    billing_discount_tier_1_percent: Decimal = _setting(
+        Decimal(10), "per cent off in tier 1", "BILLING_DISCOUNT_TIER_1_PERCENT", least=0, most=100
+    )
     billing_discount_tier_2_threshold: Decimal = _setting(
         Decimal(500), "month's total from which tier 2 applies", "BILLING_DISCOUNT_TIER_2_THRESHOLD", least=0
     )
-    billing_discount_tier_2_percent: Decimal = _setting(Decimal(20), "per cent off in tier 2", "BILLING_DISCOUNT_TIER_2_PERCENT", least=0)
+    billing_discount_tier_2_percent: Decimal = _setting(
+        Decimal(20), "per cent off in tier 2", "BILLING_DISCOUNT_TIER_2_PERCENT", least=0, most=100
+    )
     billing_discount_tier_3_threshold: Decimal = _setting(
         Decimal(2000), "month's total from which tier 3 applies", "BILLING_DISCOUNT_TIER_3_THRESHOLD", least=0
     )
-    billing_discount_tier_3_percent: Decimal = _setting(Decimal(30), "per cent off in tier 3", "BILLING_DISCOUNT_TIER_3_PERCENT", least=0)
+    billing_discount_tier_3_percent: Decimal = _setting(
+        Decimal(30), "per cent off in tier 3", "BILLING_DISCOUNT_TIER_3_PERCENT", least=0, most=100
+    )
 
     @property
     def s3(self) -> dict[str, Any]:
@@ -163,9 +169,13 @@ def _typed(name: str, value: Any, where: str) -> Any:
     except msgspec.ValidationError:
         kind = {bool: "true or false", int: "a whole number", float: "a number", Decimal: "a decimal number"}.get(wanted, "text")
         raise BadInput(f"{where}: {str(value)[:80]!r} is not {kind}.") from None
-    least = spec.metadata["least"]
+    if isinstance(typed, Decimal) and not typed.is_finite():
+        raise BadInput(f"{where}: {str(value)[:80]!r} is not a decimal number.")
+    least, most = spec.metadata["least"], spec.metadata["most"]
     if least is not None and not typed >= least:
         raise BadInput(f"{where}: {value} is too small; give at least {least}.")
+    if most is not None and not typed <= most:
+        raise BadInput(f"{where}: {value} is too large; give at most {most}.")
     return typed
 
 
@@ -177,7 +187,21 @@ def _check(settings: Settings, origin: Mapping[str, str]) -> None:
         )
     if len(settings.billing_currency) != 3 or not settings.billing_currency.isupper():
         raise BadInput(f"{origin['billing_currency']}: {settings.billing_currency!r} is not a currency; write it like USD.")
+    if settings.billing_volume_discount_enabled:
+        _check_tiers(settings, origin)
     for name in ("records_url", "events_url"):
         address = getattr(settings, name)
         if address and not address.startswith(("postgresql://", "postgres://")):
             raise BadInput(f"{origin[name]}: it is not the address of a PostgreSQL database; write it like postgresql://user@host/name.")
+
+
+def _check_tiers(settings: Settings, origin: Mapping[str, str]) -> None:
+    """Every discount tier begins above the one below it; one of the two is named that was given, and not left as it is."""
+    for tier in (2, 3):
+        below, name = f"billing_discount_tier_{tier - 1}_threshold", f"billing_discount_tier_{tier}_threshold"
+        lower, upper = getattr(settings, below), getattr(settings, name)
+        if upper > lower:
+            continue
+        if name in origin:
+            raise BadInput(f"{origin[name]}: {upper} is too small for tier {tier}; give more than tier {tier - 1}'s {lower}.")
+        raise BadInput(f"{origin[below]}: {lower} is too large for tier {tier - 1}; give less than tier {tier}'s {upper}, or raise that.")

@@ -58,6 +58,24 @@ def test_the_tier_that_the_total_reaches_applies_to_the_whole_total(total: str, 
     assert bill.net == D(total) * (100 - percent) / 100
 
 
+@pytest.mark.parametrize(
+    ("lines", "gross", "percent"),
+    [
+        (("33.334", "33.334", "33.334"), "99.99", 0),
+        (("33.336", "33.324", "33.336"), "100.00", 10),
+        (("33.335", "33.325", "33.335"), "100.00", 10),
+        (("99.995",), "100.00", 10),
+        (("99.994",), "99.99", 0),
+    ],
+)
+def test_the_tier_is_that_of_the_total_that_the_bill_shows(lines: tuple[str, ...], gross: str, percent: int) -> None:
+    usage = [("m", "", Rate("per_unit", D(1)), D(line)) for line in lines]
+    bill, estimate = draw_up(usage, SEED_TABLE, 2, 2), draw_up(usage, SEED_TABLE, minor=2)
+    assert bill.gross == D(gross)
+    assert bill.discount_percent == estimate.discount_percent == percent
+    assert estimate.gross == sum(map(D, lines))
+
+
 amounts = st.decimals(0, 1000, places=4)
 quantities = st.decimals(0, 10**9, places=6)
 
@@ -99,6 +117,25 @@ def test_a_bill_is_the_sum_of_its_lines_in_whole_units(usage: list[tuple[Rate, D
         assert amount == round_half_even(amount, places)
 
 
+near_a_tier = st.builds(lambda threshold, off: D(threshold) + D(off) / 10**4, st.sampled_from([100, 500, 2000]), st.integers(-200, 200))
+
+
+@st.composite
+def usages(draw: st.DrawFn) -> list[tuple[str, str, Rate, Decimal]]:
+    """Some lines of any size, or some that come to nearly a tier's threshold."""
+    if draw(st.booleans()):
+        return [("m", "", draw(rates()), draw(quantities)) for _ in range(draw(st.integers(0, 6)))]
+    total, parts = draw(near_a_tier), draw(st.lists(st.decimals(0, 20, places=4), max_size=4))
+    return [("m", "", Rate("per_unit", D(1)), amount) for amount in (*parts, total - sum(parts, D(0)))]
+
+
+@given(usages(), st.sampled_from([0, 2, 3]))
+def test_a_bill_earns_what_its_own_total_earns_and_its_estimate_the_same(usage: list[tuple[str, str, Rate, Decimal]], minor: int) -> None:
+    bill, estimate = draw_up(usage, SEED_TABLE, minor, minor), draw_up(usage, SEED_TABLE, minor=minor)
+    assert bill.discount_percent == SEED_TABLE.percent(bill.gross)
+    assert estimate.discount_percent == bill.discount_percent
+
+
 @pytest.mark.parametrize(
     "rule",
     [
@@ -106,6 +143,7 @@ def test_a_bill_is_the_sum_of_its_lines_in_whole_units(usage: list[tuple[Rate, D
         Rate("per_unit", D("NaN")),
         Rate("per_unit", D(1), D(0)),
         Rate("graduated"),
+        Rate("graduated", D(1), tiers=(Tier(None, D(1)),)),
         Rate("flat", D(1), tiers=(Tier(None, D(1)),)),
         Rate("volume", tiers=(Tier(D(10), D(1)),)),
         Rate("volume", tiers=(Tier(D(10), D(1)), Tier(D(5), D(1)), Tier(None, D(1)))),

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from tollhouse import access, billing, metering
 from tollhouse.billing import Books, DefaultRates, DiscountTable, DiscountTier, NewPrice, Rate, Tier
-from tollhouse.events import EventLimits, parse
+from tollhouse.events import EventFilter, EventLimits, parse
 from tollhouse.kit import times
 from tollhouse.kit.errors import Conflict, NotFound
 from tollhouse.metering import NewMeter
@@ -51,6 +51,11 @@ class Desk:
         zone = times.zone(self.zone)
         return Books(self.store, self.organization, tuple(meters), book, TABLE, zone, "USD", times.micros(NOW))
 
+    def delete(self, type: str, start: int, end: int) -> None:
+        books = self.books()
+        wanted = EventFilter(self.organization, type, start=start, end=end)
+        metering.erase(self.store, [(meter, books.home) for meter in books.meters], wanted)
+
     def aggregate(self) -> None:
         books = self.books()
         metering.aggregate(self.store, [(meter, books.home) for meter in books.meters])
@@ -80,6 +85,17 @@ def test_a_bill_says_the_same_as_the_estimate_to_the_cent(desk: Desk) -> None:
     assert bill.discount_percent == april["discount_percent"] == 20 + 10
     assert abs(bill.net - april["discounted_cost"]) < D("0.02")
     assert [line.amount for line in bill.lines] == [D("931.32"), D("1234.57")]
+
+
+@pytest.mark.parametrize(("seconds", "percent"), [("999949", 0), ("999950", 10), ("999999", 10)])
+def test_a_bill_at_the_edge_of_a_tier_says_the_same_as_the_estimate(desk: Desk, seconds: str, percent: int) -> None:
+    """999950 seconds cost 99.995 USD: the bill says 100.00, and who reads that expects ten per cent off."""
+    desk.send("compute_seconds", "carol", "2024-04-10T00:00:00Z", seconds=seconds)
+    bill, _ = billing.month_bill(desk.books(), "carol", "2024-04")
+    april = billing.summary(desk.session, desk.books(), "carol", "2024-04")
+    assert bill.discount_percent == april["discount_percent"] == percent
+    assert TABLE.percent(bill.gross) == percent
+    assert april["estimated_cost"] == D(seconds) / 10000
 
 
 def test_days_begin_where_the_organization_lives(records: Records, event_store: EventStore) -> None:
@@ -122,6 +138,24 @@ def test_a_reset_starts_the_totals_again_and_leaves_the_bill(desk: Desk) -> None
     shown = billing.summary(desk.session, desk.books(), "carol")
     assert (shown["compute_seconds"], shown["job_count"], shown["estimated_cost"]) == (7, 0, D("0.0007"))
     assert billing.month_bill(desk.books(), "carol", "2024-06")[0].lines[0].quantity == 1007
+
+
+def test_deleting_events_from_before_a_reset_takes_no_total_below_zero(desk: Desk) -> None:
+    desk.send("compute_seconds", "carol", "2024-05-01T00:00:00Z", seconds=3600)
+    desk.send("compute_seconds", "carol", "2024-06-01T00:00:00Z", seconds=3600)
+    for job in ("j1", "j2"):
+        desk.send("job_completion", "carol", "2024-06-01T00:00:00Z", job_id=job, status="completed")
+    billing.reset(desk.session, desk.books(), "carol", NOW, "alice")
+    desk.session.flush()
+    desk.send("compute_seconds", "carol", "2024-05-31T00:00:00Z", seconds=7)
+    desk.send("compute_seconds", "carol", "2024-06-02T00:00:00Z", seconds=10)
+    desk.send("job_completion", "carol", "2024-06-02T00:00:00Z", job_id="j3", status="failed")
+    for type in ("compute_seconds", "job_completion"):
+        desk.delete(type, times.parse_time("2024-06-01T00:00:00Z"), times.parse_time("2024-06-01T12:00:00Z"))
+    shown = billing.summary(desk.session, desk.books(), "carol")
+    assert (shown["compute_seconds"], shown["estimated_cost"]) == (7, D("0.0007"))
+    assert (shown["job_count"], shown["jobs_completed"], shown["jobs_failed"]) == (1, 0, 1)
+    assert billing.all_users(desk.session, desk.books(), ["carol"])[0]["compute_seconds"] == 7
 
 
 def test_a_new_price_leaves_the_bills_of_months_before_it(desk: Desk) -> None:

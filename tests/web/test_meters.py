@@ -118,14 +118,30 @@ def test_a_price_is_made_with_its_digits_listed_and_deleted(manga: Tenant) -> No
         {"meter": "jobs", "amount": -1},
         {"meter": "jobs", "model": "each"},
         {"meter": "jobs", "model": "volume", "tiers": [{"amount": 1, "up_to": 5}]},
-        {"meter": "jobs", "starts": "2024-05-01"},
-        {"meter": "jobs", "per": 0},
+        {"meter": "jobs", "model": "volume", "amount": 1, "tiers": [{"amount": 1}]},
+        {"meter": "jobs", "amount": 1, "starts": "2024-05-01"},
+        {"meter": "jobs", "amount": 1, "per": 0},
     ],
 )
 def test_a_bad_price_is_refused(manga: Tenant, body: dict[str, Any]) -> None:
     answer = manga.api.post("/api/prices", json=body)
     assert answer.status_code in (404, 422)
     assert manga.api.get("/api/prices").json()["total"] == 0
+
+
+@pytest.mark.parametrize("model", ["per_unit", "flat", "package"])
+def test_a_price_is_not_free_because_its_amount_was_forgotten(manga: Tenant, model: str) -> None:
+    answer = manga.api.post("/api/prices", json={"meter": "jobs", "model": model})
+    assert answer.status_code == 422
+    assert answer.json()["errors"] == [{"field": "amount", "detail": f'amount: the model {model} needs one, such as "0.10"; "0" is free'}]
+    assert manga.api.get("/api/prices").json()["total"] == 0
+    assert manga.api.post("/api/prices", json={"meter": "jobs", "model": model, "amount": "0"}).status_code == 201
+
+
+@pytest.mark.parametrize("model", ["graduated", "volume"])
+def test_a_price_with_tiers_needs_no_amount_beside_theirs(manga: Tenant, model: str) -> None:
+    body = {"meter": "jobs", "model": model, "tiers": [{"amount": "0.1"}]}
+    assert manga.api.post("/api/prices", json=body).status_code == 201
 
 
 def test_openmeters_clients_find_what_they_ask_for(manga: Tenant) -> None:

@@ -8,7 +8,7 @@ from tollhouse.billing.bill import Bill, BillLine, draw_up
 from tollhouse.billing.discount import DiscountTable, DiscountTier
 from tollhouse.billing.forecast import Forecast, forecast
 from tollhouse.billing.price import NewPrice, Price, PriceBook, add_price, list_prices, price_book, remove_price
-from tollhouse.billing.rating import Rate, Tier, rate
+from tollhouse.billing.rating import MODELS_WITH_AMOUNT, Rate, Tier, rate
 from tollhouse.billing.revenue import CustomerRevenue, Revenue, revenue
 from tollhouse.billing.seed_meters import BYTES, JOBS, SECONDS, DefaultRates, lay_meters
 from tollhouse.billing.summary import Books, all_users, daily_usage, job_bill, month_bill, reset, summary
@@ -16,6 +16,7 @@ from tollhouse.billing.summary import Books, all_users, daily_usage, job_bill, m
 __all__ = [
     "BYTES",
     "JOBS",
+    "MODELS_WITH_AMOUNT",
     "SECONDS",
     "Bill",
     "BillLine",

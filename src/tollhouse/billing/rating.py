@@ -21,6 +21,7 @@ from tollhouse.kit.money import ESTIMATE_PLACES, divide, round_half_even, wide
 
 Model = Literal["per_unit", "flat", "package", "graduated", "volume"]
 MODELS: tuple[Model, ...] = ("per_unit", "flat", "package", "graduated", "volume")
+MODELS_WITH_AMOUNT: tuple[Model, ...] = ("per_unit", "flat", "package")
 LARGEST = Decimal(10) ** 15
 
 
@@ -52,7 +53,9 @@ class Rate:
             found.append(Fault("amount: give amounts from 0 to 10^15 with at most 20 decimals", "amount"))
         if not self.per.is_finite() or not 0 < self.per < LARGEST or _places(self.per) > 12:
             found.append(Fault("per: give a size above 0 and below 10^15 with at most 12 decimals", "per"))
-        tiered = self.model in ("graduated", "volume")
+        tiered = self.model not in MODELS_WITH_AMOUNT
+        if tiered and self.amount.is_finite() and self.amount > 0:
+            found.append(Fault(f"amount: the model {self.model} takes none; give the amounts of its tiers", "amount"))
         if tiered != bool(self.tiers) or len(self.tiers) > 100:
             needs = "needs 1 to 100 tiers" if tiered else "takes no tiers"
             found.append(Fault(f"tiers: the model {self.model} {needs}", "tiers"))

@@ -24,7 +24,7 @@ from tollhouse.billing.rating import Rate, rate
 from tollhouse.billing.seed_meters import BYTES, GIGABYTE, JOB_COMPLETION, JOBS, SECONDS
 from tollhouse.kit import times
 from tollhouse.kit.errors import NotFound, Unprocessable
-from tollhouse.kit.money import divide, minor_places, plain, round_half_even, wide
+from tollhouse.kit.money import ESTIMATE_PLACES, divide, minor_places, plain, round_half_even, wide
 from tollhouse.kit.times import Span
 from tollhouse.metering import Meter, UsageQuery, UsageRow
 from tollhouse.store.events import EventStore
@@ -90,10 +90,10 @@ class Books:
         """What each meter, by slug, costs one customer in a month before discounts: the lines of `bill` at 12 places, and no more."""
         return {slug: rate(rule, quantities[id]) for id, slug, _, rule in self._priced(customer, month) if id in quantities}
 
-    def bill(self, customer: str, month: int, quantities: Mapping[str, Decimal], places: int | None = None) -> Bill:
-        """One customer's bill of one month over quantities by meter id."""
+    def bill(self, customer: str, month: int, quantities: Mapping[str, Decimal], places: int = ESTIMATE_PLACES) -> Bill:
+        """One customer's bill of one month over quantities by meter id; an estimate, with the bill's percent, if no places are given."""
         usage = [(slug, unit, rule, quantities[id]) for id, slug, unit, rule in self._priced(customer, month) if id in quantities]
-        return draw_up(usage, self.discounts) if places is None else draw_up(usage, self.discounts, places)
+        return draw_up(usage, self.discounts, places, minor_places(self.currency))
 
 
 def summary(session: Session, books: Books, customer: str, period: str | None = None) -> dict[str, Any]:
@@ -243,15 +243,22 @@ def _outcomes(books: Books, customers: tuple[str, ...], span: Span | None) -> di
 
 
 def _since_reset(kept: Reset | None, quantities: Quantities, jobs: Mapping[str, int]) -> tuple[Quantities, Mapping[str, int]]:
-    """Take off what was counted by the last reset, month by month, so that what is left is rated as what it is."""
+    """Take off what was counted by the last reset, month by month, so that what is left is rated as what it is.
+
+    Where events from before the reset were deleted since, there is less than was counted, and nothing is left.
+    """
     if kept is None:
         return quantities, jobs
     before = kept.counted["meters"]
     left = {
-        meter: {month: q - Decimal(before.get(meter, {}).get(str(month), "0")) for month, q in months.items()}
+        meter: {month: _left(q, Decimal(before.get(meter, {}).get(str(month), "0"))) for month, q in months.items()}
         for meter, months in quantities.items()
     }
-    return left, {status: count - kept.counted["jobs"].get(status, 0) for status, count in jobs.items()}
+    return left, {status: max(count - kept.counted["jobs"].get(status, 0), 0) for status, count in jobs.items()}
+
+
+def _left(quantity: Decimal, before: Decimal) -> Decimal:
+    return max(quantity - before, Decimal(0))
 
 
 def _totals(books: Books, customer: str, quantities: Quantities, jobs: Mapping[str, int]) -> dict[str, Any]:

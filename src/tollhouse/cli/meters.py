@@ -99,7 +99,7 @@ def list_prices(as_json: AsJson = False, organization: InOrganization = None) ->
 def create_price(
     meter: str,
     model: Annotated[str, typer.Option(help="per_unit, flat, package, graduated or volume.")] = "per_unit",
-    amount: Annotated[str, typer.Option(help="Amount for each PER.")] = "0",
+    amount: Annotated[str | None, typer.Option(help="Amount for each PER; tiers have their own.")] = None,
     per: Annotated[str, typer.Option(help="How many units that amount is for.")] = "1",
     tiers: Annotated[str | None, typer.Option(help='JSON: [{"up_to": 100, "amount": "0.10"}, {"amount": "0.05"}].')] = None,
     customer: Annotated[str | None, typer.Option(help="Only for this customer.")] = None,

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from starlette.types import Receive, Scope, Send
 
 from tollhouse import __version__
@@ -19,8 +19,9 @@ from tollhouse.web.pages import billing as billing_pages
 from tollhouse.web.pages import jobs as job_pages
 from tollhouse.web.pages.frame import show_error, wants_page
 from tollhouse.web.parts import Parts
+from tollhouse.web.query import only_declared
 
-ROUTERS = (
+API = (
     access.router,
     customers.router,
     people.router,
@@ -31,10 +32,12 @@ ROUTERS = (
     billing.router,
     work.router,  # its /api/jobs/claim comes before the jobs' own /api/jobs/{id}
     jobs.router,
-    files.router,
     backups.router,
     alerts.router,
-    openmeter.router,
+)
+OTHERS = (
+    files.router,
+    openmeter.router,  # what its clients send is OpenMeter's to say
     assets.router,
     sign_in.router,
     job_pages.router,
@@ -53,7 +56,9 @@ class Application:
         self.api = FastAPI(title="Tollhouse", version=__version__, docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
         self.api.state.parts = parts
         problem.install(self.api, wants_page, show_error)
-        for router in ROUTERS:
+        for router in API:
+            self.api.include_router(router, dependencies=[Depends(only_declared)])
+        for router in OTHERS:
             self.api.include_router(router)
         generate = self.api.openapi
         described: dict[str, Any] = {}

@@ -6,6 +6,7 @@ Authentication, limits and errors are the same as everywhere else; only routing 
 import asyncio
 import zlib
 from typing import Any
+from urllib.parse import parse_qsl
 
 import zstandard
 from starlette.datastructures import Headers
@@ -17,6 +18,7 @@ from tollhouse.kit.errors import BadInput, Fault, TollhouseError, TooLarge
 from tollhouse.web import problem
 from tollhouse.web.answer import encode
 from tollhouse.web.parts import Parts
+from tollhouse.web.query import refuse_others
 
 OPENMETER_PATH = "/api/v1/events"
 _LARGE_BODY = 256 << 10  # parsing one of these would hold up every other request for milliseconds
@@ -41,6 +43,8 @@ class IngestRoute:
             if scope["method"] == "OPTIONS":
                 await _send(send, 204, b"", _cors(headers) + _PREFLIGHT)
                 return
+            if scope["query_string"] and scope["path"] != OPENMETER_PATH:
+                refuse_others((), (name for name, _ in parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)))
             status, shown = 200, await self._take(headers, receive)
             media_type, extra = "application/json", {}
             if scope["path"] == OPENMETER_PATH:

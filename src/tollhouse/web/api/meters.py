@@ -17,7 +17,15 @@ from tollhouse.web.parts import Wired
 from tollhouse.web.query import Paged, instant_of
 
 router = APIRouter(tags=["meters"])
-_FILTER = re.compile(r"filter\[(.{1,64})\]", re.DOTALL)
+_FILTER = re.compile(r"filter\[(.+)\]", re.DOTALL)
+_FILTERS = {
+    "name": "filter",
+    "in": "query",
+    "style": "deepObject",
+    "explode": True,
+    "schema": {"type": "object", "additionalProperties": {"type": "string"}},
+    "description": "Only what is that text in the group of that name: `filter[region]=eu`; it may be repeated.",
+}
 Texts = Annotated[list[Annotated[str, Query(max_length=255)]] | None, Query(max_length=1000)]
 
 
@@ -83,7 +91,7 @@ def delete_meter(parts: Wired, caller: Writes, slug: str) -> Response:
     return Response(status_code=204)
 
 
-@router.get("/api/meters/{slug}/query")
+@router.get("/api/meters/{slug}/query", openapi_extra={"parameters": [_FILTERS]})
 def query_meter(
     request: Request,
     parts: Wired,
