@@ -63,6 +63,21 @@ def test_a_detail_that_is_gone_altogether_is_said_to_be(event_store: EventStore)
     assert ask(event_store, "day", NOW - timedelta(days=300)) == []
 
 
+def test_a_question_without_a_start_is_answered_from_where_detail_is_left(event_store: EventStore) -> None:
+    """Else one old event would refuse it for every customer, for ever."""
+    for days_ago in (400, 120, 1):
+        send(event_store, days_ago)
+    trimmed(event_store)
+    assert ask(event_store, "day") == [1, 1]
+    distinct = meter("unique_count")
+    asked = {window: UsageQuery(None, None, window, UTC_ZONE) for window in (None, "month")}
+    now = times.micros(NOW)
+    assert [row.value for row in usage(event_store, distinct, asked[None], UTC_ZONE, now)] == [1]
+    assert [row.value for row in usage(event_store, distinct, asked["month"], UTC_ZONE, now)] == [1, 1]
+    send(event_store, 3, value=2)
+    assert [row.value for row in usage(event_store, distinct, asked[None], UTC_ZONE, now)] == [2]
+
+
 def test_the_running_months_bill_keeps_everything_it_needs(event_store: EventStore) -> None:
     for days_ago in (1, 10, 19):
         send(event_store, days_ago)

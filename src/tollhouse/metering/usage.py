@@ -141,6 +141,9 @@ class _UsageSql:
         span = self._span(now)
         through, kept = states.through(self.meter), states.kept(self.meter)
         detail = coarsest(self.query.window, self.query.tz, self.home, span) if through and self.rule.merges else "raw"
+        if self.query.start is None and not self.spans and detail != "month":
+            # Whoever names no start asks for what there is: finer than months, that begins where retention has left single events.
+            span = Span(min(max(span.start, kept.floor("raw")), span.end - 1), span.end)
         parts = [segment for piece in self._pieces(span) for segment in segments(piece, detail, self.home, kept)]
         keys = self._keys(span)
         named = ", ".join([f"{expression} AS {name}" for name, expression in keys.items()] + [self._answers()])
