@@ -111,6 +111,7 @@ ROUTES = (
     Route("POST", "/api/alert-channels/{id}/test", "admin", "channel"),
     Route("GET", "/api/backup-repositories", "admin"),
     Route("POST", "/api/backup-repositories", "operator", body={"name": "main", "address": "/tmp"}),
+    Route("DELETE", "/api/backup-repositories/{name}", "operator", "repository"),
     Route("GET", "/api/backup-schedules", "admin"),
     Route("POST", "/api/backup-schedules", "operator", body={"repository": "main", "preset": True}),
     Route("DELETE", "/api/backup-schedules/{name}", "operator", "schedule"),
@@ -187,7 +188,7 @@ class Manga:
             "job_id": MANGA_JOB,
             "user_id": MANGA_CUSTOMER,
             "id": vars(self).get(route.names, self.price),
-            "name": MANGA_SCHEDULE,
+            "name": MANGA_REPOSITORY if route.names == "repository" else MANGA_SCHEDULE,
         }
         return route.path.format_map(names)
 

@@ -2,6 +2,7 @@
 """Every verb of `tollhouse backup` on the real command line, started in an empty directory."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,8 @@ def test_a_damaged_repository_ends_with_nine_and_an_unreadable_file_with_five(sa
     source = folder(tmp_path / "here/source", FILES)
     ok(say("init", "repo", "--plain"))
     (source / "link").symlink_to("/etc/passwd")
+    assert "note: link: a link" in ok(say("full", "--repository", "repo", "--source", "source"))
+    (source / os.fsdecode(b"l\xe9")).write_bytes(b"x")
     refused(say("full", "--repository", "repo", "--source", "source"), 5, "not everything could be read")
     for pack in (tmp_path / "here/repo/packs").rglob("*.pack"):
         pack.write_bytes(pack.read_bytes()[:-1])
@@ -115,3 +118,37 @@ def test_a_damaged_repository_ends_with_nine_and_an_unreadable_file_with_five(sa
     for snapshot in (tmp_path / "here/repo/snapshots").iterdir():
         snapshot.write_bytes(b"")
     refused(say("list", "--repository", "repo"), 9, "damaged")
+
+
+@pytest.mark.parametrize("rule", ["hourly", "daily", "weekly", "monthly", "yearly"])
+def test_a_prune_that_keeps_fewer_than_none_is_refused_and_deletes_nothing(say: Say, tmp_path: Path, rule: str) -> None:
+    folder(tmp_path / "here/source", FILES)
+    ok(say("init", "repo"))
+    for _ in range(2):
+        ok(say("full", "--repository", "repo", "--source", "source"))
+    refused(say("prune", "--repository", "repo", f"--keep-{rule}", "-1"), 2, f"keep {rule}: -1", "0 (no such rule)")
+    assert ok(say("list", "--repository", "repo", "--json"))["total"] == 2
+    assert ok(say("prune", "--repository", "repo", f"--keep-{rule}", "0", "--keep-within", "1d", "--json"))["forgotten"] == []
+
+
+@pytest.mark.parametrize("time", ["9999999999999y", "9" * 5000 + "h", "1001y"], ids=["years", "digits", "a year more"])
+def test_a_prune_that_keeps_longer_than_the_calendar_is_refused(say: Say, time: str) -> None:
+    ok(say("init", "repo"))
+    refused(say("prune", "--repository", "repo", "--keep-within", time), 2, "keep within: ", "365000 days")
+
+
+def test_names_are_printed_without_what_a_terminal_would_obey(say: Say, tmp_path: Path) -> None:
+    source = folder(tmp_path / "here/odd\x1b[31msource", {"a\x1b[2J\rb": b"one", "[red]c": b"two", "d\u202ee": b"three"})
+    ok(say("init", "repo"))
+    ok(say("full", "--repository", "repo", "--source", str(source)))
+    shown = say("show", "--repository", "repo").stdout
+    (source / "d\u202ee").unlink()
+    ok(say("full", "--repository", "repo", "--source", str(source)))
+    first = ok(say("list", "--repository", "repo", "--json"))["snapshots"][0]["id"]
+    listed, differ = (say(*words, "--repository", "repo").stdout for words in (("list",), ("diff", first)))
+    assert "a\\x1b[2J\\rb" in shown
+    assert "[red]c" in shown
+    assert "d\\u202ee" in shown
+    assert "\\x1b[31msource" in "".join(listed.split())
+    assert "d\\u202ee" in differ
+    assert not [letter for letter in shown + listed + differ if letter not in " \n" and not letter.isprintable()]

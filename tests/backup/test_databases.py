@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from tollhouse import backup
 from tollhouse.backup import Order, Repository, Restored, Selection, Snapshot
+from tollhouse.backup.sources.databases import engine_at, place_of
 from tollhouse.backup.sources.databases.rows import Common
 from tollhouse.backup.sources.databases.table import Column, Name, key_parts
 from tollhouse.kit.errors import BadInput, NotFound, Unavailable
@@ -492,6 +493,32 @@ def test_addresses_that_name_nothing_are_refused(tmp_path: Path) -> None:
     for address in ("sqlite://", "sqlite:///:memory:", "duckdb://", "mysql://host", "sqlite:///x?formats=xml"):
         with pytest.raises(BadInput):
             backup.source_at(address, NO_S3)
+
+
+@pytest.mark.parametrize("given", ["table=people", "Tables=people", "mode=ro", "tabels=a&password=sesame-1"])
+@pytest.mark.parametrize("engine", ["sqlite", "duckdb"])
+def test_a_file_takes_no_parameters_but_ours(tmp_path: Path, engine: str, given: str) -> None:
+    for opened in (backup.source_at, backup.target_at):
+        with pytest.raises(BadInput, match=f"{given.partition('=')[0]}.*there are tables, formats") as refused:
+            opened(f"{engine}:///{tmp_path / 'd.db'}?{given}", NO_S3)
+        assert "sesame-1" not in str(refused.value)
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "mysql"])
+@pytest.mark.parametrize(("given", "meant"), [("table", "tables"), ("TABLES", "tables"), ("tabels", "tables"), ("format", "formats")])
+def test_a_parameter_of_a_server_that_is_nearly_ours_is_refused(scheme: str, given: str, meant: str) -> None:
+    with pytest.raises(BadInput, match=f"'{given}' is no parameter of this address; '{meant}' is"):
+        backup.source_at(f"{scheme}://host/name?{given}=x", NO_S3)
+
+
+def test_a_drivers_own_parameters_are_passed_on() -> None:
+    for address in ("postgresql://host/name?sslmode=require&application_name=x&port=1", "mysql://host/name?database=x&read_timeout=3"):
+        assert engine_at(place_of(address)) is not None
+
+
+def test_json_is_understood_as_lines_of_json() -> None:
+    assert place_of("sqlite:///d.db?formats=json").formats == ("ndjson",)
+    assert place_of("sqlite:///d.db?formats=Parquet,JSON,csv").formats == ("ndjson", "csv", "parquet")
 
 
 values = st.one_of(

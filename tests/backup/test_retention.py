@@ -11,8 +11,9 @@ from obstore.store import MemoryStore
 from tests.backup.parts import HOUR, NOON, bucket, contents, faults, made, noise, take
 from tollhouse import backup
 from tollhouse.backup import Keep, Snapshot, kept
+from tollhouse.backup.retention import LARGEST_COUNT, LONGEST, span
 from tollhouse.backup.snapshot import Collection
-from tollhouse.kit.errors import Unavailable
+from tollhouse.kit.errors import Unavailable, Unprocessable
 from tollhouse.store.objects import Objects
 
 COUNTS = st.integers(0, 4)
@@ -154,3 +155,23 @@ def test_what_the_store_does_not_let_go_is_retained_and_no_error(folders: tuple[
     assert len(repository.snapshots()) == 1
     assert faults(repository) == []
     assert contents(repository, repository.snapshot(ids[-1])) == files[-1]
+
+
+@pytest.mark.parametrize("count", [-1, -(10**30), LARGEST_COUNT + 1, 10**30])
+@pytest.mark.parametrize("name", PERIODS)
+def test_a_count_that_is_none_is_refused_and_says_what_would_be_one(name: str, count: int) -> None:
+    with pytest.raises(Unprocessable, match=rf"keep {name}: {count} .* 0 \(no such rule\) to {LARGEST_COUNT}\."):
+        Keep(**{name: count})  # type: ignore[arg-type]  # each of these is a count
+
+
+def test_the_largest_that_can_be_kept_is_kept() -> None:
+    every = snapshots_of([0, 40_000, 400_000])
+    assert len(kept(every, Keep(within=LONGEST), NOON)) == len(kept(every, Keep(yearly=LARGEST_COUNT), NOON)) == 3
+
+
+def test_a_time_longer_than_the_calendar_is_refused_and_says_the_longest() -> None:
+    for count in (LONGEST.days + 1, 10**13, 10**5000, -1):
+        with pytest.raises(Unprocessable, match=f"keep within: .* 0 to {LONGEST.days} days"):
+            span(count, timedelta(days=1))
+    with pytest.raises(Unprocessable, match="keep within"):
+        Keep(within=LONGEST + HOUR)

@@ -14,6 +14,7 @@ from tests.scenarios.serving import House, client
 from tollhouse import backup, journal
 from tollhouse.app import opened
 from tollhouse.backup import operations
+from tollhouse.backup.operations.history import begin_run
 from tollhouse.cli.embedded import served
 from tollhouse.settings import Settings
 from tollhouse.store.objects import Objects
@@ -194,3 +195,81 @@ def test_the_password_of_a_database_is_shown_nowhere(home: House, operator: http
     assert [refused.status_code, ran.json()["status"]] == [409, "failed"]
     assert ran.json()["source"] == "postgresql://shop@127.0.0.1:1/shop"
     assert not [answer for answer in answers if "hunter2secret" in answer]
+
+
+def test_a_time_that_never_comes_is_refused(operator: httpx.Client) -> None:
+    refused = scheduled(operator, "never", "full", source="tollhouse", cron="0 2 30 2 *")
+    assert (refused.status_code, refused.json()["detail"]) == (422, "cron: '0 2 30 2 *' never comes; no month has that day.")
+    assert scheduled(operator, "seldom", "full", source="tollhouse", cron="0 2 29 2 *").status_code == 201
+
+
+@pytest.mark.parametrize("name", ["a/b", "a\\b", "a?b", "a#b", "50%25", ".", "..", "", " ", "a\nb"])
+def test_a_name_that_cannot_stand_in_an_address_is_refused(operator: httpx.Client, name: str) -> None:
+    refused = scheduled(operator, name, "full", source="tollhouse")
+    assert (refused.status_code, "name: a schedule's name has 1 to 80" in refused.json()["detail"]) == (422, True)
+    assert operator.get("/api/backup-schedules").json()["total"] == 0
+
+
+@pytest.mark.parametrize("name", ["nightly, of 2 shops", "Łódź", "a.b", "1:00 & @ +2"])
+def test_any_other_name_is_made_found_and_removed(operator: httpx.Client, name: str) -> None:
+    assert scheduled(operator, name, "full", source="tollhouse").status_code == 201
+    assert operator.delete(f"/api/backup-schedules/{name}").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "keep", [{"daily": -1}, {"daily": 10**9}, {"within_days": -1}, {"within_days": 10**15}, {"fortnightly": 1}], ids=str
+)
+def test_what_no_prune_could_keep_is_refused(operator: httpx.Client, keep: dict[str, int]) -> None:
+    refused = scheduled(operator, "odd", "full", source="tollhouse", keep=keep)
+    assert (refused.status_code, refused.json()["detail"][:4]) == (422, "keep")
+
+
+def test_a_repository_under_a_second_name_is_no_second_repository(operator: httpx.Client, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "first")
+    for name, address in (("alias", f"{tmp_path}/first/"), ("linked", str(tmp_path / "link"))):
+        operator.post("/api/backup-repositories", json={"name": name, "address": address}).raise_for_status()
+        refused = scheduled(operator, "offsite", "copy", copy_to=name)
+        assert (refused.status_code, refused.json()["detail"]) == (422, "copy_to: that is the same repository; a copy needs another one.")
+
+
+def test_an_unknown_repository_names_the_command_that_lists_them(operator: httpx.Client) -> None:
+    refused = scheduled(operator, "lost", "full", source="tollhouse", repository="nowhere")
+    assert (refused.status_code, "`tollhouse backup-repositories list` lists them" in refused.json()["detail"]) == (404, True)
+
+
+def test_a_drill_of_an_unknown_scenario_is_refused_and_not_recorded(home: House, operator: httpx.Client) -> None:
+    refused = operator.post("/api/drills", json={"repository": "first", "scenario": "flood"})
+    assert (refused.status_code, refused.json()["detail"]) == (422, "scenario: 'flood' is none of object, bucket, store, site.")
+    assert operator.get("/api/drills").json()["total"] == 0
+    home.tollhouse.evaluate_alerts()
+    assert operator.get("/api/alerts").json()["alerts"] == []
+
+
+def test_a_repository_is_forgotten_with_its_runs_and_keeps_what_is_in_it(home: House, operator: httpx.Client, tmp_path: Path) -> None:
+    scheduled(operator, "nightly", "full", source=str(tmp_path / "files"), copy_to="second")
+    run(operator, "nightly")
+    for name in ("first", "second"):
+        refused = operator.delete(f"/api/backup-repositories/{name}")
+        assert (refused.status_code, "nightly; remove those first" in refused.json()["detail"]) == (409, True)
+    operator.delete("/api/backup-schedules/nightly").raise_for_status()
+    removed = operator.delete("/api/backup-repositories/first")
+    assert (removed.status_code, removed.json()["name"], removed.json()["runs"]) == (200, "first", 1)
+    assert operator.delete("/api/backup-repositories/first").status_code == 404
+    assert [one["name"] for one in operator.get("/api/backup-repositories").json()["repositories"]] == ["second"]
+    assert operator.get("/api/backups").json()["total"] == 0
+    assert len(snapshots(tmp_path / "first")) == 1
+    with home.tollhouse.records.reading() as session:
+        told = [(one.verb, one.detail.get("runs")) for one in journal.history(session, owner(home), "repository", "first")]
+        assert ("deleted", 1) in told
+        assert journal.history(session, owner(home), "backup", "nightly") != []
+
+
+def test_a_repository_is_not_forgotten_while_a_run_of_it_is_under_way(home: House, operator: httpx.Client) -> None:
+    with home.tollhouse.records.transaction() as session:
+        place, now = operations.find_place(session, owner(home), "first"), datetime.now(UTC)
+        begun = begin_run(session, owner(home), now, "test", "verify", "", place.id)
+    refused = operator.delete("/api/backup-repositories/first")
+    assert (refused.status_code, "has not ended yet" in refused.json()["detail"]) == (409, True)
+    with home.tollhouse.records.transaction() as session:
+        session.get_one(operations.BackupRun, begun.id).started_at = now - timedelta(days=2)
+    assert operator.delete("/api/backup-repositories/first").status_code == 200

@@ -144,6 +144,36 @@ def test_a_damaged_file_is_a_sentence_and_no_stack_trace(kept: Kept, copy: Path,
             assert alone(copy, "list", secret=kept.recovery).returncode == 0
 
 
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff", b"{}", b'{"version": 1}', None], ids=str)
+def test_a_configuration_that_cannot_be_read_is_named(kept: Kept, copy: Path, content: bytes | None) -> None:
+    (copy / "config.json").unlink() if content is None else (copy / "config.json").write_bytes(content)
+    ran = alone(copy, "list", secret=kept.passphrase)
+    assert ran.returncode == 1
+    assert ran.stderr.startswith("restore.py: config.json is missing or damaged")
+    assert ran.stderr.count("\n") == 1
+
+
+def test_the_latest_is_the_newest_with_contents(kept: Kept, copy: Path, tmp_path: Path) -> None:
+    own = backup.open_repository(Objects.at(str(copy)), kept.passphrase)
+    bare = take(own, folder(tmp_path / "source", NEW), NOON + 2 * HOUR, "metadata")
+    ran = alone(copy, "restore", "latest", str(tmp_path / "back"), secret=kept.passphrase)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert held(tmp_path / "back") == NEW
+    ran = alone(copy, "restore", bare.id, str(tmp_path / "bare"), secret=kept.passphrase)
+    assert (ran.returncode, ran.stderr) == (
+        1,
+        f"restore.py: The snapshot {bare.id} is of metadata alone: it holds no contents to restore.\n",
+    )
+
+
+def test_where_there_is_metadata_alone_that_is_said(tmp_path: Path) -> None:
+    repository, _ = backup.init(Objects.at(str(tmp_path / "repository")), None, NOON)
+    taken = take(repository, folder(tmp_path / "source", FILES), NOON, "metadata")
+    ran = alone(tmp_path / "repository", "restore", "latest", str(tmp_path / "back"))
+    assert (ran.returncode, taken.id in ran.stderr, "metadata alone" in ran.stderr) == (1, True, True)
+    assert held(tmp_path / "back") == {}
+
+
 @pytest.mark.skipif(not (shutil.which("zstd") and shutil.which("jq")), reason="needs the command lines of zstd and jq")
 def test_a_plain_repository_is_read_with_zstd_and_jq_as_its_own_document_says(kept: Kept, copy: Path) -> None:
     if kept.passphrase:

@@ -4,8 +4,9 @@ docs/backup-format.md is the format. `init` and `open_repository` give a `Reposi
 back, `verify` checks, `prune` deletes what is not kept, `copy` replicates, `drill` restores for practice and measures.
 """
 
+from tollhouse.backup.choosing import choose, newest
 from tollhouse.backup.configuration import settings_changed, settings_shown
-from tollhouse.backup.drill import OBJECTIVES, Drilled, drill, newest
+from tollhouse.backup.drill import OBJECTIVES, Drilled, drill
 from tollhouse.backup.progress import Report
 from tollhouse.backup.prune import Pruned, prune
 from tollhouse.backup.repository import GRACE, Repository, init, open_repository
@@ -36,6 +37,7 @@ __all__ = [
     "Source",
     "Target",
     "Verified",
+    "choose",
     "copy",
     "drill",
     "entries_of",

@@ -17,8 +17,8 @@ from tollhouse.backup.repository import Repository
 from tollhouse.backup.restore import Selection, restore, selected
 from tollhouse.backup.snapshot import Collection, Snapshot
 from tollhouse.backup.sources.directory import DirectoryTarget
-from tollhouse.backup.sources.kinds import DATABASE, OBJECTS, TOLLHOUSE, is_database
-from tollhouse.kit.errors import NotFound, TollhouseError
+from tollhouse.backup.sources.kinds import DATABASE, OBJECTS, TOLLHOUSE
+from tollhouse.kit.errors import TollhouseError
 
 if TYPE_CHECKING:
     from tollhouse.backup.loading import Loaded
@@ -61,27 +61,6 @@ class Drilled:
     def loaded(self) -> bool:
         """Whether every database of the snapshot was loaded into one."""
         return all(one.loaded for one in self.databases)
-
-
-def newest(repository: Repository, source: str = "") -> Snapshot:
-    """The newest snapshot with contents, of a source if one is named; raises NotFound.
-
-    A source is named by its address, a directory by any path to it.
-    """
-    if is_database(source):
-        from tollhouse.backup.sources.databases import shown  # noqa: PLC0415  # it brings the drivers
-
-        source = shown(source)
-    named = {source, str(Path(source).absolute())} if source else set()
-
-    def suits(snapshot: Snapshot) -> bool:
-        return snapshot.kind != "metadata" and (not named or any(one.address in named for one in snapshot.collections))
-
-    try:
-        return repository.snapshot("latest", suits=suits)
-    except NotFound:
-        of_what = f" of {source[:200]}" if source else ""
-        raise NotFound(f"There is no snapshot with contents{of_what} in this repository.") from None
 
 
 def drill(

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import IO, Any, Literal, cast
 
+from tollhouse.backup.choosing import named
 from tollhouse.backup.configuration import SettingAction, find_bucket, put_back
 from tollhouse.backup.progress import Report, silent
 from tollhouse.backup.repository import Repository
@@ -26,6 +27,7 @@ Action = Literal["create", "overwrite", "identical", "keep"]
 IN_MEMORY = 8 << 20
 AT_A_TIME = 256
 SORTED_AT_ONCE = 50_000
+LOOKED_BACK = 200
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def restore(
     if not total and damaged:
         raise Damaged(damaged[0])
     if not total and not configuration:
-        raise NotFound("The snapshot holds nothing of what was chosen.")
+        raise NotFound(f"The snapshot {snapshot.id} holds nothing of what was chosen.{_elsewhere(repository, chosen)}")
     if part != "metadata" and without_content:
         raise BadInput("This snapshot has metadata alone; restore `metadata`, or choose another snapshot.")
     there = find_bucket(target, collections, configuration, dry_run)
@@ -130,6 +132,21 @@ def _looked_through(repository: Repository, snapshot: Snapshot, target: Target, 
             total += 1
             without_content |= not entry.chunks and entry.size > 0
     return total, without_content
+
+
+def _elsewhere(repository: Repository, chosen: Selection) -> str:
+    """A hint at the newest of the last snapshots that has what was chosen."""
+    if chosen.key is None and chosen.prefix is None:
+        return ""
+    for snapshot in reversed(repository.snapshots(readable=True)[-LOOKED_BACK:]):
+        if chosen.source is None and len(snapshot.collections) != 1:
+            continue
+        try:
+            if next(selected(repository, snapshot, chosen, []), None) is not None:
+                return f" The one of {snapshot.time[:19]} has it: --snapshot {snapshot.id}."
+        except BadInput:  # it is of other sources
+            continue
+    return ""
 
 
 def _by_pack(repository: Repository, entries: Iterator[Entry]) -> Iterator[list[Entry]]:
@@ -184,10 +201,11 @@ def collections_of(snapshot: Snapshot, source: str | None) -> list[Collection]:
     """The one that was named, or the only one; raises BadInput where it has to be named."""
     if source is None and len(snapshot.collections) == 1:
         return snapshot.collections
-    found = [one for one in snapshot.collections if one.address == source]
+    found = [one for one in snapshot.collections if source is not None and one.address in named(source)]
     if not found:
         addresses = ", ".join(one.address for one in snapshot.collections)
-        raise BadInput(f"This snapshot has several sources; name one with --source: {addresses}.")
+        missing = "has several sources" if source is None else f"has nothing of {source[:200]}"
+        raise BadInput(f"The snapshot {snapshot.id} {missing}; name one with --source: {addresses}.")
     return found
 
 

@@ -9,11 +9,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from tollhouse.backup.snapshot import Snapshot
+from tollhouse.kit.errors import Unprocessable
+
+LARGEST_COUNT = 100_000
+LONGEST = timedelta(days=365_000)  # a thousand years: it is counted back in a calendar that begins two thousand years ago
+_NO_TIME = f"keep within: that is no time that can be kept; it is 0 to {LONGEST.days} days."
 
 
 @dataclass(frozen=True)
 class Keep:
-    """How many periods of each length; `within` keeps everything younger. All zero keeps everything."""
+    """How many periods of each length; `within` keeps everything younger. All zero keeps everything. Raises Unprocessable."""
 
     hourly: int = 0
     daily: int = 0
@@ -22,10 +27,24 @@ class Keep:
     yearly: int = 0
     within: timedelta = timedelta(0)
 
+    def __post_init__(self) -> None:
+        for name in _PERIODS:
+            if not 0 <= (count := getattr(self, name)) <= LARGEST_COUNT:
+                raise Unprocessable(f"keep {name}: {count} is no number of periods; write 0 (no such rule) to {LARGEST_COUNT}.")
+        if not timedelta(0) <= self.within <= LONGEST:
+            raise Unprocessable(_NO_TIME)
+
     @property
     def everything(self) -> bool:
         """Whether no rule says anything."""
         return not (self.hourly or self.daily or self.weekly or self.monthly or self.yearly or self.within)
+
+
+def span(count: int, unit: timedelta) -> timedelta:
+    """So many units of time to keep everything within; raises Unprocessable for more than the longest."""
+    if not 0 <= count <= LONGEST // unit:
+        raise Unprocessable(_NO_TIME)
+    return count * unit
 
 
 _PERIODS: dict[str, Callable[[datetime], object]] = {
@@ -59,5 +78,6 @@ def kept(snapshots: Sequence[Snapshot], keep: Keep, now: datetime) -> dict[str, 
 
 
 def _group(snapshot: Snapshot) -> tuple[object, ...]:
-    """Snapshots of the same sources are compared with each other; metadata alone takes no period from whole ones."""
-    return (snapshot.kind == "metadata", *sorted(one.address for one in snapshot.collections))
+    """Snapshots of the same sources are compared with each other; one of metadata alone, or without one of its sources, takes no period
+    from whole ones."""
+    return (snapshot.kind == "metadata", snapshot.whole, *sorted(one.address for one in snapshot.collections))

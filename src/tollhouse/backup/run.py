@@ -24,7 +24,7 @@ from tollhouse.backup.progress import Report, silent
 from tollhouse.backup.repository import Repository, pack_key
 from tollhouse.backup.snapshot import BackupKind, Collection, Entry, ListWriter, Snapshot, entries_of
 from tollhouse.backup.sources import Found, Source
-from tollhouse.kit.errors import Conflict, Damaged, NotFound, TollhouseError
+from tollhouse.kit.errors import Conflict, Damaged, NotFound, TollhouseError, Unavailable
 
 AHEAD = 64
 AHEAD_BYTES = 48 << 20
@@ -55,6 +55,7 @@ class _Tally:
 def take(repository: Repository, sources: Sequence[Source], now: datetime, order: Order) -> Snapshot:
     """Take a snapshot of all sources together; raises what reading a source as a whole, or storing, raises.
 
+    Where no source can be read at all there is no snapshot, and Unavailable is raised: the last good one stays the latest.
     Raises Conflict where a prune has deleted meanwhile what the snapshot wanted to use again: nothing is lost, take another.
     """
     began = time.monotonic()
@@ -63,6 +64,9 @@ def take(repository: Repository, sources: Sequence[Source], now: datetime, order
     packer = repository.packer(avoid, order.transfers)
     try:
         taken = [_collection(repository, packer, source, parent, order, avoid) for source in sources]
+        if all(collection.lost for collection, _ in taken):
+            said = "; ".join(f"{one.address}: {one.unread[0]['reason']}" for one, _ in taken)
+            raise Unavailable(f"Nothing could be read, and no snapshot was taken: {said}")
         packs = packer.finish()
     except BaseException:
         packer.abandon()
@@ -160,7 +164,8 @@ def _entries(source: Source, listing: Sequence[Found], before: _Before, packer: 
         try:
             entry = result()
         except NotFound:
-            tally.errors.append({"key": found.key, "reason": "it has gone since it was listed"})
+            if found.size:  # else nothing is lost; most often it marked a folder of a bucket, and its key ends with a slash
+                tally.errors.append({"key": found.key, "reason": "it has gone since it was listed"})
             return
         except (TollhouseError, OSError) as error:
             if isinstance(error, OSError) or error.status not in (507,):

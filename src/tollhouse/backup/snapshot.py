@@ -35,7 +35,7 @@ class Entry(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Collection(msgspec.Struct, frozen=True):
-    """One source in a snapshot; `errors` says what of it could not be read."""
+    """One source in a snapshot; `errors` says what of it could not be read, and as a note what is left out or was restless."""
 
     address: str
     kind: str
@@ -44,6 +44,16 @@ class Collection(msgspec.Struct, frozen=True):
     bytes: int
     configuration: dict[str, Any] = {}
     errors: list[dict[str, str]] = []
+
+    @property
+    def unread(self) -> list[dict[str, str]]:
+        """What should have been kept and could not be read."""
+        return [error for error in self.errors if "severity" not in error]
+
+    @property
+    def lost(self) -> bool:
+        """Whether the source could not be read at all."""
+        return not self.objects and any(not error["key"] for error in self.unread)
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -67,8 +77,13 @@ class Snapshot(msgspec.Struct, frozen=True):
 
     @property
     def complete(self) -> bool:
-        """Whether everything could be read."""
-        return not any(collection.errors for collection in self.collections)
+        """Whether everything could be read that is ever kept."""
+        return not any(collection.unread for collection in self.collections)
+
+    @property
+    def whole(self) -> bool:
+        """Whether every source could be read, if not everything in it."""
+        return not any(collection.lost for collection in self.collections)
 
     @property
     def objects(self) -> int:

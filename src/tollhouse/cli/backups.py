@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import quote
 
 import typer
 
@@ -39,6 +40,16 @@ def add_repository(
     with connected(organization) as server:
         answer = server.call("POST", "/api/backup-repositories", json=wanted)
     show(answer, as_json, ("name", "address"), [(answer["name"], answer["address"])])
+
+
+@repositories.command("remove")
+def remove_repository(name: str, as_json: AsJson = False, organization: InOrganization = None) -> None:
+    """Forget a repository and the list of its runs; what is in it stays."""
+    with connected(organization) as server:
+        known = server.call("GET", "/api/backup-repositories")["repositories"]
+        id = next((one["id"] for one in known if one["name"] == name), name)  # its name may be its address, with slashes
+        answer = server.call("DELETE", f"/api/backup-repositories/{quote(id, safe='')}")
+    show(answer, as_json, ("forgotten", "address", "runs"), [(answer["name"], answer["address"], answer["runs"])])
 
 
 @schedules.command("list")

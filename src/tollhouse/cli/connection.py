@@ -91,6 +91,12 @@ def connected(organization: str | None = None) -> Iterator[Connection]:
         yield Connection(client)
 
 
+def found() -> bool:
+    """Whether there is a Tollhouse to connect to, elsewhere or in the data directory; `connected` would make one."""
+    settings = load(os.environ)
+    return bool(os.environ.get("TOLLHOUSE_URL") or settings.records_url) or (settings.data / "records.db").exists()
+
+
 def _client(url: str, key: str | None, organization: str | None) -> httpx.Client:
     headers = {"authorization": f"Bearer {key}"} if key else {}
     if organization:

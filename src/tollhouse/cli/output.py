@@ -9,10 +9,12 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from tollhouse.kit.errors import TollhouseError
+from tollhouse.kit.printing import visible
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 InOrganization = Annotated[str | None, typer.Option("--organization", help="Id of the organization, if not the first one.")]
@@ -70,9 +72,15 @@ def _text(cell: Any) -> str:
     return str(cell)
 
 
+def plain(text: str) -> str:
+    """A name from elsewhere, such as an object's key, for a table's cell or title: no markup, and nothing that a terminal obeys."""
+    return escape(visible(text))
+
+
 def fail(error: TollhouseError) -> int:
-    """Print the sentence; returns the error's exit code."""
-    sys.stderr.write(f"tollhouse: {error.detail}\n")
+    """Print the sentence, in which names from elsewhere may be; returns the error's exit code."""
+    sentence = "\n".join(map(visible, error.detail.split("\n")))
+    sys.stderr.write(f"tollhouse: {sentence}\n")
     for fault in error.faults[:20]:
         where = f"event {fault.index}: " if fault.index is not None else ""
         sys.stderr.write(f"  {where}{fault.detail}\n")

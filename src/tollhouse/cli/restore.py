@@ -10,6 +10,7 @@ import typer
 
 from tollhouse import backup
 from tollhouse.backup.sources.directory import DirectoryTarget
+from tollhouse.backup.sources.kinds import TOLLHOUSE
 from tollhouse.backup.sources.tollhouse import bring_back
 from tollhouse.cli.output import AsJson, console, show
 from tollhouse.kit.errors import Damaged, Unprocessable
@@ -29,7 +30,7 @@ def restore(
     place = settings.data.absolute()
     place.mkdir(parents=True, exist_ok=True, mode=0o700)
     opened = backup.open_repository(Objects.at(repository, S3Access(**settings.s3)), settings.backup_passphrase or None)
-    chosen = opened.snapshot(snapshot)
+    chosen = backup.choose(opened, snapshot, source=TOLLHOUSE)
     if [one.kind for one in chosen.collections] != ["tollhouse"]:
         raise Unprocessable(f"The snapshot {chosen.id} is not one of Tollhouse itself; use `tollhouse backup restore full`.")
     lock = DirectoryLock(place)

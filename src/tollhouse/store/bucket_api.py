@@ -9,21 +9,23 @@ import base64
 import hashlib
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from types import TracebackType
 from typing import Self
-from urllib.parse import quote
+from urllib.parse import quote, unquote_plus
 from xml.etree import ElementTree
 
 import httpx
 from httpx_auth import AWS4Auth
 
 from tollhouse.kit.errors import Conflict, Unavailable
-from tollhouse.store.objects import S3Access
+from tollhouse.store.objects import ObjectInfo, S3Access
 
 NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 MOST_BYTES = 1 << 20
+PAGE = 400  # objects: a key may have a thousand bytes, and three times that where it is quoted
 DEEPEST = 20
 PASSING = (429, 500, 502, 503, 504)
 PAUSES = (0.2, 1.0)
@@ -87,6 +89,35 @@ class BucketApi:
     def tags(self, key: str) -> Answer:
         """The tags of an object, by its key in the bucket."""
         return self._ask("GET", quote(key), query="tagging")
+
+    def objects(self, prefix: str) -> Iterator[ObjectInfo]:
+        """Every object whose key begins with `prefix`, which is left out, by its key as the server has it: also by those that obstore
+        cannot read. Raises Unavailable.
+        """
+        token = ""
+        while True:
+            asked = {"continuation-token": token} if token else {}
+            asked |= {"encoding-type": "url", "list-type": "2", "max-keys": str(PAGE)} | ({"prefix": prefix} if prefix else {})
+            answer = self._ask("GET", query="&".join(f"{name}={quote(value, safe='')}" for name, value in asked.items()))
+            try:
+                root = parsed(answer.content or b"") if answer.good else None
+            except ValueError:
+                root = None
+            if root is None or root.tag != "ListBucketResult":
+                raise Unavailable(f"The object store does not list the bucket {self.bucket}: {answer.said}.")
+            encoded = root.findtext("EncodingType") == "url"
+            for one in root.iter("Contents"):
+                key = one.findtext("Key", "")
+                moment = datetime.fromisoformat(one.findtext("LastModified", "").replace("Z", "+00:00"))
+                yield ObjectInfo(
+                    (unquote_plus(key) if encoded else key).removeprefix(prefix),
+                    int(one.findtext("Size", "0")),
+                    one.findtext("ETag"),
+                    int(moment.timestamp() * 1_000_000),
+                )
+            token = root.findtext("NextContinuationToken", "")
+            if not token:
+                return
 
     def exists(self) -> bool:
         """Whether there is such a bucket, even one that may not be looked into."""

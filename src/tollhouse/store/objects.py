@@ -6,6 +6,7 @@ that would leave the store is refused here, before any backend sees it.
 
 import errno
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import obstore
-from obstore.exceptions import BaseError, NotFoundError, PreconditionError
+from obstore.exceptions import BaseError, InvalidPathError, NotFoundError, PreconditionError
 from obstore.store import LocalStore, MemoryStore, ObjectStore, S3Store
 
 from tollhouse.kit.errors import Conflict, NotFound, StorageFull, Unavailable, Unprocessable
@@ -45,6 +46,10 @@ class S3Access:
     use_ssl: bool = True
 
 
+class UnspeakableKey(Unavailable):
+    """Somebody else put an object there whose key has no place here; nothing can be listed past it."""
+
+
 class Objects:
     """One object store. Every method raises NotFound, StorageFull or Unavailable, never a backend's own error."""
 
@@ -57,6 +62,8 @@ class Objects:
         if address == "memory://":
             return cls(MemoryStore())
         if address.startswith("s3://"):
+            if not address.removeprefix("s3://").partition("/")[0]:
+                raise Unprocessable(f"{address[:200]!r} names no bucket; write it like s3://bucket/prefix.")
             try:
                 return cls(_s3(address, s3 or S3Access()))
             except (BaseError, ValueError) as error:
@@ -249,9 +256,18 @@ def _s3(address: str, access: S3Access) -> S3Store:
     return S3Store(bucket, prefix=prefix or None, client_options={"allow_http": plain}, **options)
 
 
+def speakable(key: str) -> bool:
+    """Whether an object of that key can be read and written here; a bucket may hold others, such as `a//b` and `a/`."""
+    return (
+        bool(key)
+        and len(key) <= 1000
+        and "\\" not in key
+        and all(part not in ("", ".", "..") and min(part) >= " " for part in key.split("/"))
+    )
+
+
 def _checked(key: str) -> str:
-    parts = key.split("/")
-    if not key or len(key) > 1000 or "\\" in key or any(part in ("", ".", "..") or min(part) < " " for part in parts):
+    if not speakable(key):
         raise Unprocessable(f"key: {key[:120]!r} is not an object key; write it like folder/name.ext")
     return key
 
@@ -261,4 +277,8 @@ def _translated(error: Exception, key: str) -> Exception:
         return NotFound(f"There is no object {key[:200]!r}.")
     if "No space left" in str(error) or "os error 28" in str(error):
         return StorageFull("The disk that holds the objects is full; nothing was stored.")
+    if isinstance(error, InvalidPathError):
+        return UnspeakableKey(f"There is a key that cannot be read: {str(error).splitlines()[0][:200]}.")
+    if refused := re.search(r"<Code>(\w{1,80})</Code>", str(error)):
+        return Unavailable(f"The object store refuses: {refused[1]}.")
     return Unavailable(f"The object store does not answer: {type(error).__name__}.")

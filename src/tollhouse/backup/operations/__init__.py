@@ -4,6 +4,7 @@ Rows are in the records; a command line without a server needs none of this.
 """
 
 from tollhouse.backup.operations.coverage import Coverage, coverage
+from tollhouse.backup.operations.forgetting import forget_place
 from tollhouse.backup.operations.history import BackupRun, find_run, list_runs
 from tollhouse.backup.operations.places import BackupPlace, add_place, find_place, list_places
 from tollhouse.backup.operations.runner import Runner, is_directory
@@ -31,6 +32,7 @@ __all__ = [
     "find_place",
     "find_run",
     "find_schedule",
+    "forget_place",
     "is_directory",
     "list_places",
     "list_runs",

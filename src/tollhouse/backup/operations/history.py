@@ -37,6 +37,13 @@ class BackupRun(Record):
     detail: Mapped[dict[str, Any]]
 
     @property
+    def reason(self) -> str:
+        """Why it failed, as far as a sentence has room for it."""
+        failed = [error for error in self.errors if "severity" not in error]
+        said = [f"{error['key']}: {error['reason']}" if error["key"] else str(error["reason"]) for error in failed[:3]]
+        return "; ".join([*said, *([f"and {len(failed) - 3} more"] if len(failed) > 3 else [])])
+
+    @property
     def seconds(self) -> float | None:
         """How long it took."""
         return None if self.ended_at is None else (self.ended_at - self.started_at).total_seconds()

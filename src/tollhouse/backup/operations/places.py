@@ -1,5 +1,6 @@
 """The repositories that a server knows by name, with what 3-2-1 asks about each: on which medium, and whether offsite."""
 
+import os
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -25,6 +26,11 @@ class BackupPlace(Record):
     medium: Mapped[str] = mapped_column(sa.String(40))
     offsite: Mapped[bool]
     created_at: Mapped[datetime]
+
+    @property
+    def resolved(self) -> str:
+        """Where it lies, whichever way that is written: a directory without links, anything else without a slash at its end."""
+        return self.address.rstrip("/") if "://" in self.address else os.path.realpath(self.address)
 
 
 def add_place(
@@ -74,5 +80,5 @@ def find_place(session: Session, organization: str, name: str) -> BackupPlace:
     """The same; raises NotFound."""
     place = find_place_or_none(session, organization, name)
     if place is None:
-        raise NotFound(f"There is no backup repository {name[:80]!r}; `tollhouse backups repositories` lists them.")
+        raise NotFound(f"There is no backup repository {name[:80]!r}; `tollhouse backup-repositories list` lists them.")
     return place

@@ -10,7 +10,8 @@ import structlog
 from sqlalchemy.orm import Session
 
 from tollhouse import journal
-from tollhouse.backup.drill import OBJECTIVES, drill, newest
+from tollhouse.backup.choosing import newest
+from tollhouse.backup.drill import OBJECTIVES, drill
 from tollhouse.backup.operations.history import BackupRun, begin_run, last_completed, usual_growth
 from tollhouse.backup.operations.places import BackupPlace
 from tollhouse.backup.operations.schedules import (
@@ -38,7 +39,7 @@ from tollhouse.store.records import Records
 
 log = structlog.get_logger()
 MUCH = 50  # per cent of the objects changed at once: encrypting them all looks like this
-MUCH_OF = 20  # objects there have to be at least, before a share means anything
+MUCH_OF = 20  # objects there have to have been at least, before a share means anything
 ODD = 5  # times the usual growth
 ODD_BYTES = 64 << 20
 LATE = 2  # intervals without a completed run
@@ -162,9 +163,9 @@ class Runner:
 
     def _take(self, repository: Repository, kind: str, source: str, actor: str) -> dict[str, Any]:
         snapshot = take(repository, [self.source_at(source)], self.clock(), Order(kind, actor))  # type: ignore[arg-type]  # one of the three
-        errors = [error for collection in snapshot.collections for error in collection.errors]
+        errors = [error for collection in snapshot.collections for error in sorted(collection.errors, key=lambda one: "severity" in one)]
         return {
-            "status": "completed" if not errors else "failed",
+            "status": "completed" if snapshot.complete else "failed",
             "snapshot": snapshot.id,
             "objects": snapshot.objects,
             "bytes": snapshot.bytes,
@@ -220,7 +221,7 @@ class Runner:
     def _tell(self, session: Session, run: BackupRun, place: BackupPlace, schedule: BackupSchedule | None) -> None:
         """The journal rows that alerts, activity and people read."""
         subject = schedule.name if schedule else f"{run.source or place.name} to {place.name}"
-        reason = "; ".join(str(error["reason"]) for error in run.errors[:3])
+        reason = run.reason
         now = run.ended_at or run.started_at
 
         def note(verb: str, noun: str, about: str, **detail: Any) -> None:
@@ -243,8 +244,10 @@ class Runner:
             note("completed", "backup", subject, kind=run.kind, seconds=run.seconds, bytes=run.bytes, objects=run.objects)
 
     def _note_odd(self, session: Session, run: BackupRun, place: BackupPlace, subject: str, note: Callable[..., None]) -> None:
-        if run.objects >= MUCH_OF and run.changed * 100 >= run.objects * MUCH:
-            percent = round(run.changed * 100 / run.objects)
+        counted = run.detail.get("statistics", {})
+        before = run.objects - counted.get("new", 0) + counted.get("deleted", 0)  # where all is gone, nothing is there to be a share of
+        if before >= MUCH_OF and run.changed * 100 >= before * MUCH:
+            percent = round(run.changed * 100 / before)
             note("changed much", "backup", subject, changed=run.changed, objects=run.objects, percent=percent)
         usual = usual_growth(session, place.id, run.source, run.id)
         if usual is not None and run.added_bytes > max(usual * ODD, ODD_BYTES):

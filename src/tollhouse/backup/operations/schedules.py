@@ -11,11 +11,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import sqlalchemy as sa
-from croniter import croniter
+from croniter import CroniterBadDateError, croniter
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from tollhouse import journal
-from tollhouse.backup.retention import Keep
+from tollhouse.backup.operations.places import BackupPlace
+from tollhouse.backup.retention import Keep, span
 from tollhouse.backup.sources.databases import shown
 from tollhouse.kit import ids
 from tollhouse.kit.errors import Conflict, NotFound, Unprocessable
@@ -90,8 +91,10 @@ def add_schedule(session: Session, organization: str, now: datetime, actor: str,
         raise Unprocessable(f"kind: {new.kind[:40]!r} is none of {', '.join(TASKS)}.")
     if not croniter.is_valid(new.cron) or len(new.cron.split()) != 5:
         raise Unprocessable(f"cron: {new.cron[:60]!r} is no cron expression of five fields; write it like 0 2 * * *.")
-    if not 1 <= len(new.name) <= 80 or not new.name.isprintable():
-        raise Unprocessable("name: a schedule's name has 1 to 80 printable characters.")
+    if not _comes(new.cron, now):
+        raise Unprocessable(f"cron: {new.cron[:60]!r} never comes; no month has that day.")
+    if not _addressable(new.name):
+        raise Unprocessable("name: a schedule's name has 1 to 80 printable characters, none of them / \\ ? # %, and is neither . nor ..")
     if new.kind in TAKING and not new.source:
         raise Unprocessable("source: say what is to be backed up: tollhouse, a directory, s3://bucket/prefix or a database.")
     _check_aim(session, organization, new)
@@ -123,10 +126,29 @@ def _check_aim(session: Session, organization: str, new: NewSchedule) -> None:
     """Whether a copy has somewhere to go and a prune something to keep; raises Unprocessable."""
     if new.kind == "copy" and new.copy_to is None:
         raise Unprocessable("copy_to: name the second repository that the snapshots are copied to.")
-    if new.copy_to == new.repository:
+    if new.copy_to is not None and _same_place(session, new.copy_to, new.repository):
         raise Unprocessable("copy_to: that is the same repository; a copy needs another one.")
     if keep_of(new.keep) is None and new.kind == "prune" and kept_in(session, organization, new.repository) is None:
         raise Unprocessable(NOTHING_TO_KEEP)
+
+
+def _comes(cron: str, now: datetime) -> bool:
+    """Whether a cron expression has a time at all: the 30th of February has none."""
+    try:
+        croniter(cron, now).get_next(datetime)
+    except CroniterBadDateError:
+        return False
+    return True
+
+
+def _addressable(name: str) -> bool:
+    """Whether a name can be a part of an address: it is how a schedule is run and removed."""
+    return 1 <= len(name) <= 80 and name.strip(" .") != "" and name.isprintable() and not set(name) & set("/\\?#%")
+
+
+def _same_place(session: Session, one: str, other: str) -> bool:
+    """Whether two repositories are one, maybe under two names."""
+    return one == other or session.get_one(BackupPlace, one).resolved == session.get_one(BackupPlace, other).resolved
 
 
 def following(schedule: BackupSchedule, after: datetime) -> datetime:
@@ -184,10 +206,10 @@ def remove_schedule(session: Session, organization: str, name: str, now: datetim
 def keep_of(said: dict[str, int]) -> Keep | None:
     """What a schedule keeps, or None for everything; raises Unprocessable."""
     known = {"hourly", "daily", "weekly", "monthly", "yearly", "within_days"}
-    if set(said) - known or any(not isinstance(count, int) or not 0 <= count <= 10_000 for count in said.values()):
+    if set(said) - known or any(not isinstance(count, int) for count in said.values()):
         raise Unprocessable(f"keep: give numbers for some of {', '.join(sorted(known))}.")
     counts = {name: count for name, count in said.items() if name != "within_days"}
-    keep = Keep(**counts, within=timedelta(days=said.get("within_days", 0)))
+    keep = Keep(**counts, within=span(said.get("within_days", 0), timedelta(days=1)))
     return None if keep.everything else keep
 
 

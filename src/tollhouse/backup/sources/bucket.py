@@ -4,6 +4,7 @@ import io
 import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from itertools import groupby
 from typing import IO, Any, Literal
 
 from tollhouse.backup.snapshot import Entry
@@ -13,7 +14,7 @@ from tollhouse.backup.sources.kinds import OBJECTS
 from tollhouse.backup.sources.source import Described, Found, Source, Target, Written
 from tollhouse.kit.errors import NotFound, StorageFull, TollhouseError, Unavailable
 from tollhouse.store.bucket_api import BucketApi, bucket_and_prefix, tags_in
-from tollhouse.store.objects import ObjectInfo, Objects, S3Access
+from tollhouse.store.objects import ObjectInfo, Objects, S3Access, UnspeakableKey, speakable
 
 IN_MEMORY = 8 << 20
 
@@ -33,6 +34,7 @@ class BucketSource(Source):
         self._prefix = bucket_and_prefix(address)[1]
         self._tagged = False
         self._refused: list[str] = []
+        self._problems: list[dict[str, str]] = []
 
     def opened(self) -> AbstractContextManager[Source]:
         return self._open()
@@ -48,8 +50,48 @@ class BucketSource(Source):
             yield self
 
     def listing(self) -> list[Found]:
-        found = [Found(info.key, info.size, info.modified, info.etag, info.version) for info in self._objects.list()]
-        return sorted(found, key=lambda one: one.key)
+        self._problems = []
+        found: list[Found] = []
+        for info in self._listed():
+            if speakable(info.key):
+                found.append(Found(info.key, info.size, info.modified, info.etag, info.version))
+            elif info.size:  # else it marks a folder, and holds nothing
+                self._problems.append(
+                    {"key": info.key, "reason": "its key has an empty part, a dot for one, or a sign that cannot be read"}
+                )
+        found.sort(key=lambda one: one.key)
+        return self._without_twins(found)
+
+    def _listed(self) -> list[ObjectInfo]:
+        try:
+            return list(self._objects.list())
+        except UnspeakableKey:
+            if self._api is None:
+                raise
+            return list(self._api.objects(self._prefix))
+
+    def _without_twins(self, found: list[Found]) -> list[Found]:
+        """Of `a`, `a/` and `/a`, which obstore all calls `a`, the one that it reads; the others are named, or hold nothing."""
+        once: list[Found] = []
+        for key, same in groupby(found, key=lambda one: one.key):
+            twins = list(same)
+            if len(twins) > 1:
+                read = self._head(key)
+                others = [one for one in twins if read is None or (one.etag, one.size) != (read.etag, read.size)]
+                reason = "there is another object whose key differs by a slash at an end, which cannot be read"
+                self._problems += [{"key": key, "reason": reason} for one in others if one.size]
+                twins = [one for one in twins if one not in others][:1]
+            once += twins
+        return once
+
+    def _head(self, key: str) -> ObjectInfo | None:
+        try:
+            return self._objects.head(key)
+        except NotFound:
+            return None
+
+    def problems(self) -> list[dict[str, str]]:
+        return self._problems
 
     @contextmanager
     def content(self, found: Found) -> Iterator[IO[bytes]]:

@@ -18,9 +18,10 @@ from tollhouse.backup.snapshot import Entry
 from tollhouse.backup.sources.hashing import PIECE, sha256_of
 from tollhouse.backup.sources.kinds import OBJECTS
 from tollhouse.backup.sources.source import Found, Source, Target, Written
-from tollhouse.kit.errors import NotFound, StorageFull, Unavailable, Unprocessable
+from tollhouse.kit.errors import Conflict, NotFound, StorageFull, Unavailable, Unprocessable
 
 AT_HAND = 256 << 10
+TRIES = 3  # as often as a run reads what is changing
 # An empty part of a path, or one that is no name of its own.
 _NO_NAME = re.compile(r"(^|/)\.{0,2}(/|\Z)")
 
@@ -37,10 +38,11 @@ class DirectorySource(Source):
         self._root = path.absolute()
         self.address = str(self._root)
         self._problems: list[dict[str, str]] = []
+        self._changes: dict[str, int] = {}  # while it was read, by key
 
     def listing(self) -> list[Found]:
         found: list[Found] = []
-        self._problems = []
+        self._problems, self._changes = [], {}
         folders = [(str(self._root), "")]
         while folders:
             folder, prefix = folders.pop()
@@ -55,8 +57,11 @@ class DirectorySource(Source):
                             found.append(
                                 Found(key, status.st_size, status.st_mtime_ns // 1000, f"{status.st_ino:x}-{status.st_mtime_ns:x}")
                             )
+                        elif not _speakable(key):
+                            self._problems.append({"key": _shown(key), "reason": "its name is not in UTF-8"})
                         else:
-                            self._problems.append({"key": _shown(key), "reason": "not a regular file with a name in UTF-8"})
+                            reason = "a link" if entry.is_symlink() else "neither a file nor a folder"
+                            self._problems.append({"key": key, "reason": reason, "severity": "note"})
             except OSError as error:
                 self._problems.append({"key": _shown(prefix), "reason": error.strerror or "cannot be listed"})
         found.sort(key=lambda one: one.key)
@@ -66,11 +71,23 @@ class DirectorySource(Source):
     def content(self, found: Found) -> Iterator[IO[bytes]]:
         try:
             with open(f"{self.address}/{found.key}", "rb", buffering=0) as file:
+                before = os.fstat(file.fileno())
                 yield file
+                after = os.fstat(file.fileno())
+            if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+                self._note_change(found.key)
         except FileNotFoundError:
             raise NotFound("it has gone since it was listed") from None
         except OSError as error:
             raise Unavailable(error.strerror or "cannot be read") from None
+
+    def _note_change(self, key: str) -> None:
+        """Have a file read again that was written to meanwhile; one that is written to each time is kept as it was read, and named."""
+        self._changes[key] = self._changes.get(key, 0) + 1
+        if self._changes[key] < TRIES:
+            raise Conflict("it was changed while it was read")
+        reason = "it was changed each time that it was read, so its parts may be of different times"
+        self._problems.append({"key": key, "reason": reason, "severity": "note"})
 
     def problems(self) -> list[dict[str, str]]:
         return self._problems

@@ -35,11 +35,8 @@ def derived(master, purpose):
 class Repository:
     def __init__(self, root, secret=None):
         self.root = Path(root)
-        self.config = json.loads((self.root / "config.json").read_bytes())
-        if self.config["version"] != 1:
-            raise Damaged("This repository has a version that this program does not know.")
         self.cipher = self.ids = None
-        if self.config["encryption"] != "none":
+        if self.encryption() != "none":
             master = self.unwrap(secret or os.environ.get("TOLLHOUSE_BACKUP_PASSPHRASE") or getpass.getpass("Passphrase or recovery key: "))
             self.cipher, self.ids = AESGCM(derived(master, b"tollhouse data")), derived(master, b"tollhouse ids")
         self.index = {}
@@ -54,6 +51,18 @@ class Repository:
                 continue
             for pack, rows in packs.items():
                 self.know(pack, rows)
+
+    def encryption(self):
+        try:
+            config = json.loads((self.root / "config.json").read_bytes())
+            version, encryption = config["version"], config["encryption"]
+        except (OSError, ValueError, KeyError, TypeError):
+            raise Damaged(
+                f"config.json is missing or damaged, so {self.root} cannot be read as a repository; take the file from another copy of it."
+            ) from None
+        if version != 1:
+            raise Damaged("This repository has a version that this program does not know.")
+        return encryption
 
     def know(self, pack, rows):
         for id, kind, offset, stored, _ in rows:
@@ -134,7 +143,8 @@ class Repository:
         every = list(self.snapshots())
         if wanted == "latest" and self.harmed:
             raise Damaged("It cannot be said which is the latest, because a snapshot is damaged; name one that `list` shows.")
-        found = every[-1:] if wanted == "latest" else [one for one in every if one["id"].startswith(wanted)]
+        whole = [one for one in every if one["kind"] != "metadata"] or every  # metadata alone restores nothing
+        found = whole[-1:] if wanted == "latest" else [one for one in every if one["id"].startswith(wanted)]
         if len(found) != 1:
             raise Damaged(f"There is no one snapshot {wanted!r}.")
         return found[0]
@@ -148,6 +158,8 @@ class Repository:
 
 def restore(repository, wanted, target, prefix):
     snapshot = repository.snapshot(wanted)
+    if snapshot["kind"] == "metadata":
+        raise Damaged(f"The snapshot {snapshot['id']} is of metadata alone: it holds no contents to restore.")
     several = len(snapshot["collections"]) > 1
     written = harmed = 0
     for address, (key, size, modified, sha256, chunks, *_) in repository.entries(snapshot):

@@ -8,11 +8,14 @@ from typing import Annotated
 import typer
 
 from tollhouse import backup
-from tollhouse.backup import Keep, Selection
+from tollhouse.backup import Keep, Repository, Selection, Snapshot
+from tollhouse.backup.retention import LONGEST, span
+from tollhouse.backup.sources.kinds import is_bucket
 from tollhouse.cli.backup.parts import At, Which, bar, described, objects_at, open_at, print_snapshots
-from tollhouse.cli.output import AsJson, console, show
-from tollhouse.kit.errors import Damaged, Unprocessable
+from tollhouse.cli.output import AsJson, console, plain, show
+from tollhouse.kit.errors import Conflict, Damaged, Unprocessable
 from tollhouse.settings import load
+from tollhouse.store.objects import S3Access
 
 
 def verify(
@@ -91,18 +94,39 @@ def copy(
 
 def export(
     repository: At,
-    to: Annotated[Path, typer.Option("--to", help="A .tar or .tar.gz file.")],
+    to: Annotated[str, typer.Option("--to", help="A .tar or .tar.gz file that is not there yet, or s3://bucket/prefix.")],
     snapshot: Which = "latest",
-    prefix: Annotated[str | None, typer.Option()] = None,
+    prefix: Annotated[str | None, typer.Option(help="Objects whose keys begin so.")] = None,
+    source: Annotated[str | None, typer.Option(help="Which source, where the repository or the snapshot has several.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write a snapshot's objects into a tar file."""
-    if to.exists():
-        raise Unprocessable(f"{to} exists; choose another file.")
+    """Write a snapshot's objects into a tar file, or as they are into a bucket."""
+    path = Path(to)
+    if not is_bucket(to):
+        if not to.endswith((".tar", ".tar.gz", ".tgz")):
+            raise Unprocessable(f"{to}: what is written is a tar; give the file a name that ends with .tar or .tar.gz, or name a bucket.")
+        if path.exists():
+            raise Unprocessable(f"{to} exists; choose another file.")
+        if not path.absolute().parent.is_dir():
+            raise Unprocessable(f"{to}: there is no directory {path.absolute().parent}; make it first.")
     opened = open_at(repository)
+    chosen = backup.choose(opened, snapshot, source=source)
+    if is_bucket(to):
+        _export_to_bucket(opened, chosen, to, Selection(prefix=prefix, source=source), as_json)
+        return
     with bar("export", as_json) as report:
-        count = backup.export_tar(opened, opened.snapshot(snapshot), to, Selection(prefix=prefix), report)
-    show({"objects": count, "path": str(to)}, as_json, ("objects", "file"), [(count, to)])
+        count = backup.export_tar(opened, chosen, path, Selection(prefix=prefix, source=source), report)
+    show({"objects": count, "path": to}, as_json, ("objects", "file"), [(count, to)])
+
+
+def _export_to_bucket(repository: Repository, snapshot: Snapshot, to: str, chosen: Selection, as_json: bool) -> None:
+    target = backup.target_at(to, S3Access(**load(os.environ).s3))
+    with bar("export", as_json) as report:
+        done = backup.restore(repository, snapshot, target, chosen=chosen, report=report)
+    show({"objects": done.written, "path": to, "errors": done.errors}, as_json, ("objects", "bucket"), [(done.written, to)])
+    if done.errors:
+        said = "; ".join(f"{error['key']}: {error['reason']}" for error in done.errors[:10])
+        raise Conflict(f"{len(done.errors)} objects were not exported: {said}.")
 
 
 def drill(
@@ -132,7 +156,7 @@ def drill(
     show(answer, as_json, ("", "measured", "objective"), rows, title)
     for one in done.databases if not as_json else ():
         what = f"{one.rows} rows in {one.tables} tables loaded" if one.loaded else f"not loaded, only its files were compared: {one.reason}"
-        console().print(f"{one.source}: {what}", soft_wrap=True)
+        console().print(plain(f"{one.source}: {what}"), soft_wrap=True)
     if not done.passed:
         raise Damaged(f"The drill failed: {' '.join(done.faults[:5])}")
 
@@ -158,4 +182,5 @@ def _span(text: str) -> timedelta:
     count, unit = text[:-1], text[-1]
     if unit not in _UNITS or not count.isdecimal():
         raise Unprocessable(f"--keep-within: {text!r} is no time; write it like 12h, 30d or 1y.")
-    return int(count) * _UNITS[unit]
+    number = int(count) if len(count) < 1000 else LONGEST.days * 24 + 1  # Python reads no number of so many digits
+    return span(number, _UNITS[unit])

@@ -4,12 +4,11 @@ from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 
 from tollhouse import backup
 from tollhouse.backup import Repository, Selection, Snapshot
 from tollhouse.cli.backup.parts import At, Which, described, open_at, print_snapshots
-from tollhouse.cli.output import AsJson, show
+from tollhouse.cli.output import AsJson, plain, show
 from tollhouse.kit import times
 
 
@@ -39,7 +38,7 @@ def show_snapshot(
                 objects.append(
                     {"source": collection.address, "key": entry.key, "size": entry.size, "modified": modified, "sha256": entry.sha256}
                 )
-    rows = [(one["key"], one["size"], str(one["modified"])[:19], str(one["sha256"])[:12]) for one in objects]
+    rows = [(plain(one["key"]), one["size"], str(one["modified"])[:19], str(one["sha256"])[:12]) for one in objects]
     answer = described(chosen, whole=True) | {"objects_shown": objects}
     show(
         answer,
@@ -50,8 +49,8 @@ def show_snapshot(
     )
     for collection in chosen.collections if not as_json else ():
         if settings := backup.settings_shown(collection.configuration):
-            escaped = [(name, escape(value)) for name, value in settings]
-            show({}, False, ("setting", "value"), escaped, f"The bucket of {collection.address}")
+            escaped = [(name, "\n".join(map(plain, value.splitlines()))) for name, value in settings]
+            show({}, False, ("setting", "value"), escaped, f"The bucket of {plain(collection.address)}")
 
 
 def diff(repository: At, older: str, newer: Annotated[str, typer.Argument()] = "latest", as_json: AsJson = False) -> None:
@@ -71,7 +70,7 @@ def diff(repository: At, older: str, newer: Annotated[str, typer.Argument()] = "
         "total": len(rows),
     }
     rows += [(change, source, f"setting {name}") for change, source, name in settings]
-    show(answer, as_json, ("change", "source", "key"), rows)
+    show(answer, as_json, ("change", "source", "key"), [(change, plain(source), plain(key)) for change, source, key in rows])
 
 
 def _all(opened: Repository, snapshot: Snapshot) -> Iterator[tuple[str, backup.Entry]]:

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progres
 
 from tollhouse import backup
 from tollhouse.backup import Repository, Snapshot
-from tollhouse.cli.output import show
+from tollhouse.cli.output import plain, show
 from tollhouse.kit.errors import BadInput
 from tollhouse.settings import load
 from tollhouse.store.objects import Objects, S3Access
@@ -66,7 +66,7 @@ def print_snapshots(shown: list[dict[str, Any]], answer: Any, as_json: bool) -> 
             one["objects"],
             one["bytes"],
             one["statistics"].get("added_bytes"),
-            ", ".join(source["address"] for source in one["sources"]),
+            ", ".join(plain(source["address"]) for source in one["sources"]),
         )
         for one in shown
     ]

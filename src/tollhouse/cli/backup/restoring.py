@@ -8,7 +8,7 @@ import typer
 from tollhouse import backup
 from tollhouse.backup import Part, Selection
 from tollhouse.cli.backup.parts import At, Which, bar, open_at
-from tollhouse.cli.output import AsJson, console, show
+from tollhouse.cli.output import AsJson, console, plain, show
 from tollhouse.kit import times
 from tollhouse.kit.errors import Conflict
 from tollhouse.settings import load
@@ -18,7 +18,7 @@ Key = Annotated[str | None, typer.Option("--key", help="One object.")]
 Prefix = Annotated[str | None, typer.Option("--prefix", help="Objects whose keys begin so.")]
 AsOf = Annotated[str | None, typer.Option("--as-of", help="The latest snapshot up to this time.")]
 To = Annotated[str, typer.Option("--to", help="Directory or s3://bucket/prefix to restore to; keys stay as they were.")]
-From = Annotated[str | None, typer.Option("--source", help="Which source, where the snapshot has several.")]
+From = Annotated[str | None, typer.Option("--source", help="Which source, where the repository or the snapshot has several.")]
 Dry = Annotated[bool, typer.Option("--dry-run", help="Say exactly what would change.")]
 Over = Annotated[bool, typer.Option("--overwrite", help="Replace what is there and differs.")]
 Settings = Annotated[
@@ -56,13 +56,14 @@ def _restore(
 ) -> None:  # fmt: skip
     opened = open_at(repository)
     moment = times.moment(times.parse_time(as_of, "--as-of")) if as_of else None
-    taken = opened.snapshot(snapshot, moment)
+    taken = backup.choose(opened, snapshot, moment, chosen.source, metadata=part == "metadata")
     target = backup.target_at(to, S3Access(**load(os.environ).s3))
     with bar("restore", as_json) as report:
         done = backup.restore(opened, taken, target, part, chosen, overwrite, dry_run, report, configuration)
     answer: dict[str, Any] = {"snapshot": taken.id, "dry_run": dry_run, "bytes": done.bytes, "actions": done.actions, "errors": done.errors}
     answer["settings"] = done.settings
-    rows = [("would " * dry_run + action, key) for action, keys in done.actions.items() if action != "identical" for key in keys[:1000]]
+    acted = [(action, key) for action, keys in done.actions.items() if action != "identical" for key in keys[:1000]]
+    rows = [("would " * dry_run + action, plain(key)) for action, key in acted]
     counts = ", ".join(f"{len(keys)} {action}" for action, keys in done.actions.items())
     show(
         answer, as_json, ("action", "key"), rows if dry_run else rows[:20], f"{taken.id} of {taken.time[:19]}: {counts}; {done.bytes} bytes"

@@ -10,7 +10,7 @@ import typer
 from tollhouse import backup
 from tollhouse.backup import BackupKind, Order, Snapshot
 from tollhouse.cli.backup.parts import At, bar, described, objects_at, open_at, print_snapshots
-from tollhouse.cli.output import AsJson, console, show
+from tollhouse.cli.output import AsJson, console, plain, show
 from tollhouse.kit.errors import BadInput, Conflict
 from tollhouse.settings import load
 from tollhouse.store.objects import S3Access
@@ -82,8 +82,12 @@ def _take_of_tollhouse(kind: BackupKind, addresses: list[str], repository: str, 
     if len(addresses) > 1:
         raise BadInput("Back up tollhouse by itself: its parts belong to one moment.")
     place = repository if "://" in repository else str(Path(repository).absolute())
-    from tollhouse.cli.connection import connected  # noqa: PLC0415  # an HTTP client, which no other backup needs
+    from tollhouse.cli.connection import connected, found  # noqa: PLC0415  # an HTTP client, which no other backup needs
 
+    if not found():
+        # One would be made, and its empty backup become the latest: a cron job in another directory is all that takes.
+        data = load(os.environ).data.absolute()
+        raise BadInput(f"There is no Tollhouse in {data}; set TOLLHOUSE_DATA to its data directory, or TOLLHOUSE_URL to where it serves.")
     with connected() as server:
         run = server.call("POST", "/api/backups", json={"kind": kind, "source": "tollhouse", "repository": place})
     row = (run["snapshot"], run["started_at"][:19], kind, run["objects"], run["bytes"], run["added_bytes"], "tollhouse")
@@ -94,6 +98,7 @@ def _print_errors(snapshot: Snapshot, as_json: bool) -> None:
     if not as_json:
         for collection in snapshot.collections:
             for error in collection.errors[:20]:
-                console().print(f"not read: {error['key'] or collection.address}: {error['reason']}", soft_wrap=True)
+                what = "note" if "severity" in error else "not read"
+                console().print(f"{what}: {plain(error['key']) or collection.address}: {error['reason']}", soft_wrap=True)
             for name, reason in collection.configuration.get("unreadable", {}).items():
                 console().print(f"not read: the bucket's {name}: {reason}", soft_wrap=True)

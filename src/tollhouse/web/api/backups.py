@@ -110,6 +110,14 @@ def add_repository(parts: Wired, caller: Operator, wanted: Annotated[RepositoryI
     return Answer(_place(place), 201)
 
 
+@router.delete("/api/backup-repositories/{name}")
+def remove_repository(parts: Wired, caller: Operator, name: str) -> Response:
+    """Forget a repository, by its name or id, and the list of its runs; what is in it stays."""
+    with parts.records.transaction() as session:
+        place, runs = operations.forget_place(session, caller.organization, name, parts.clock(), caller.name)
+        return Answer(_place(place) | {"runs": runs})
+
+
 @router.get("/api/backup-schedules")
 def list_schedules(parts: Wired, caller: Admin) -> Response:
     """What runs by itself, and when next."""
@@ -176,7 +184,8 @@ def take_backup(parts: Wired, caller: Operator, wanted: Annotated[BackupIn, Depe
         raise Unprocessable(f"kind: {wanted.kind!r} is none of full, incremental, metadata.")
     run = parts.backups.run(caller.organization, caller.name, wanted.kind, wanted.source, _known(parts, caller, wanted.repository))
     if run.status == "failed":
-        raise Conflict(f"The backup {run.id} failed: {run.errors[0]['reason']}")
+        kept = f" The snapshot {run.snapshot} has what could be read." if run.snapshot else ""
+        raise Conflict(f"The backup {run.id} failed: {run.reason}{kept}")
     return Answer(_run(run), 201)
 
 
@@ -242,6 +251,8 @@ def hold_drill(parts: Wired, caller: Admin, wanted: Annotated[DrillIn, Depends(b
     """Restore into a scratch place, compare everything, measure."""
     if wanted.scratch and not caller.operator:
         raise Forbidden("scratch: only the command line on the server itself may name a database server.")
+    if wanted.scenario and wanted.scenario not in backup.OBJECTIVES:
+        raise Unprocessable(f"scenario: {wanted.scenario!r} is none of {', '.join(backup.OBJECTIVES)}.")
     with parts.records.reading() as session:
         place = operations.find_place(session, caller.organization, wanted.repository)
     options = {"scenario": wanted.scenario, "snapshot": wanted.snapshot, "scratch": wanted.scratch}

@@ -1,6 +1,7 @@
 """Which engine an address is of. A password in it is used, and neither shown nor kept."""
 
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -15,6 +16,7 @@ from tollhouse.backup.sources.kinds import SCHEMES, is_database
 from tollhouse.kit.errors import BadInput
 
 FORMATS = ("ndjson", "csv", "parquet")
+OURS = ("tables", "formats")
 _SECRET = ("password", "passwd", "sslpassword")
 
 
@@ -50,10 +52,11 @@ def place_of(address: str) -> Place:
         url = sa.make_url(address)
     except (ArgumentError, ValueError):
         raise BadInput("That is no address of a database; write one such as postgresql://user@host/name or sqlite:///path.") from None
-    tables, formats = _listed(url, "tables"), _listed(url, "formats")
+    tables = _listed(url, "tables")
+    formats = tuple("ndjson" if one.lower() == "json" else one.lower() for one in _listed(url, "formats"))
     if unknown := set(formats) - set(FORMATS):
         raise BadInput(f"formats={','.join(sorted(unknown))}: there are {', '.join(FORMATS)}.")
-    clean = url.difference_update_query(["tables", "formats"])
+    clean = url.difference_update_query(OURS)
     shown = clean._replace(password=None).set(drivername=url.get_backend_name()).difference_update_query(_SECRET)
     if tables:
         shown = shown.update_query_dict({"tables": ",".join(sorted(tables))})
@@ -64,6 +67,7 @@ def place_of(address: str) -> Place:
 def engine_at(place: Place) -> Engine:
     """The engine of an address; raises BadInput where there is none."""
     backend = place.url.get_backend_name()
+    _refuse_unknown(place)
     if backend in ("sqlite", "duckdb"):
         if not place.url.database or place.url.database == ":memory:":
             raise BadInput(f"{place.shown}: name a file, such as {backend}:///path (four slashes for an absolute one).")
@@ -75,6 +79,15 @@ def engine_at(place: Place) -> Engine:
         plain = "+" not in place.url.drivername
         return MySQLEngine(place.url.set(drivername=f"{backend}+pymysql") if plain else place.url, place.shown)
     raise BadInput(f"{backend}:// is no database that can be used here; there are {', '.join(SCHEMES)}.")
+
+
+def _refuse_unknown(place: Place) -> None:
+    """A mistyped parameter that is passed over would take all tables: a file has ours alone, a server none that is nearly ours."""
+    for name in place.url.query:
+        if place.url.get_backend_name() in ("sqlite", "duckdb"):
+            raise BadInput(f"{name[:40]!r} is no parameter of this address; there are {', '.join(OURS)}.")
+        if meant := get_close_matches(name.lower(), OURS, 1):
+            raise BadInput(f"{name[:40]!r} is no parameter of this address; {meant[0]!r} is.")
 
 
 def _listed(url: sa.URL, name: str) -> tuple[str, ...]:
