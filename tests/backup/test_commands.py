@@ -3,6 +3,7 @@
 
 import json
 import os
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,11 @@ from typing import Any
 import pytest
 
 from tests.backup.parts import PASSPHRASE, folder, held, noise
+from tests.contract.test_objects import KEYS, moto
 from tests.scenarios.command_line import CommandLine, Told
+from tollhouse.store.objects import Objects, S3Access
+
+__all__ = ["moto"]
 
 FILES = {"a.txt": b"alpha", "b/c.txt": b"gamma" * 1000, "b/d.bin": noise(3000)}
 
@@ -74,6 +79,8 @@ def test_a_repository_lives_its_life_on_the_command_line(say: Say, tmp_path: Pat
     refused(say("restore", "metadata", *at, "--to", "back"), 5, "no place for metadata")
     assert ok(say("export", *at, "--snapshot", second["id"], "--to", "all.tar.gz", "--json"))["objects"] == 3
     refused(say("export", *at, "--to", "all.tar.gz"), 2, "exists")
+    refused(say("export", *at, "--to", "all.zip"), 2, ".tar")
+    refused(say("export", *at, "--to", "nowhere/all.tar"), 2, "no directory")
     assert ok(say("drill", *at, "--snapshot", second["id"], "--json"))["passed"]
     ok(say("init", "second", secret="another passphrase"))
     copied = ok(say("copy", *at, "--to", "second", "--json", TOLLHOUSE_BACKUP_COPY_PASSPHRASE="another passphrase"))
@@ -103,6 +110,21 @@ def test_what_is_wrong_is_one_sentence_and_an_exit_code_of_its_own(say: Say, tmp
     refused(say("restore", "full", *at, "--to", "back"), 4, "no snapshot")
     refused(say("drill", *at, "--scenario", "flood"), 2, "bucket")
     refused(say("full", *at), 2, "--source")
+
+
+def test_a_snapshot_is_exported_to_a_bucket_as_it_is(say: Say, tmp_path: Path, moto: str) -> None:
+    folder(tmp_path / "here/source", FILES)
+    at, access = ("--repository", "repo"), S3Access(moto, *KEYS, use_ssl=False)
+    ok(say("init", "repo"))
+    ok(say("full", *at, "--source", "source"))
+    reached = {"MINIO_ENDPOINT": moto, "MINIO_ACCESS_KEY": KEYS[0], "MINIO_SECRET_KEY": KEYS[1], "MINIO_USE_SSL": "false"}
+    place = f"s3://bucket/{uuid.uuid4().hex}"
+    assert ok(say("export", *at, "--to", place, "--prefix", "b/", "--json", **reached))["objects"] == 2
+    there = Objects.at(place, access)
+    assert {info.key: there.get(info.key) for info in there.list()} == {key: FILES[key] for key in FILES if key.startswith("b/")}
+    there.put("b/c.txt", b"another")
+    refused(say("export", *at, "--to", place, **reached), 5, "something else is there")
+    assert there.get("b/c.txt") == b"another"
 
 
 def test_a_damaged_repository_ends_with_nine_and_an_unreadable_file_with_five(say: Say, tmp_path: Path) -> None:

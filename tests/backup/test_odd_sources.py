@@ -167,3 +167,8 @@ def test_what_is_gone_is_looked_for_in_older_snapshots(repository: Repository, t
     target = backup.target_at(str(tmp_path / "back"), S3Access())
     with pytest.raises(NotFound, match=f"The one of 2026-03-01T12:00:00 has it: --snapshot {first.id}"):
         backup.restore(repository, second, target, chosen=backup.Selection(key="page-7.png"))
+
+
+def test_a_drill_of_nothing_proves_nothing(repository: Repository, tmp_path: Path) -> None:
+    done = backup.drill(repository, take(repository, folder(tmp_path / "files", {})), NOON)
+    assert (done.passed, done.faults) == (False, ["The snapshot holds no objects, so nothing was proved."])

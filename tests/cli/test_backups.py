@@ -45,6 +45,15 @@ def test_tollhouse_is_backed_up_and_brought_back_by_commands(tollhouse: Tollhous
     assert "restore to an empty directory" in said
 
 
+def test_where_there_is_no_tollhouse_none_is_made_to_be_backed_up(tollhouse: Tollhouse, tmp_path: Path) -> None:
+    """An empty one would become the latest snapshot: a cron job in another directory is all that takes."""
+    tollhouse(tmp_path / "data", "backup", "init", "repository")
+    said = tollhouse(tmp_path / "wrong", "backup", "full", "--source", "tollhouse", "--repository", "repository", code=2)
+    assert f"There is no Tollhouse in {tmp_path / 'wrong'}" in said
+    assert not (tmp_path / "wrong").exists()
+    assert tollhouse(tmp_path / "data", "backup", "list", "--repository", "repository")["total"] == 0
+
+
 def test_schedules_are_made_listed_run_and_removed(tollhouse: Tollhouse, tmp_path: Path) -> None:
     data = tmp_path / "data"
     tollhouse(data, "backup", "init", "repository")

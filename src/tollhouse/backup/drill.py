@@ -81,7 +81,7 @@ def drill(
     """
     scenario = scenario or ("bucket" if all(one.kind == OBJECTS for one in snapshot.collections) else "store")
     rto, rpo = OBJECTIVES[scenario]
-    faults: list[str] = []
+    faults = [] if snapshot.objects else ["The snapshot holds no objects, so nothing was proved."]
     databases: list[Loaded] = []
     took = 0.0
     with tempfile.TemporaryDirectory(prefix="tollhouse-drill-", dir=scratch) as place:
