@@ -143,7 +143,10 @@ def test_a_file_that_is_written_to_while_it_is_read_is_read_again(
     assert ["each time" in one["reason"] for one in snapshot.collections[0].errors] == ([True] if restless > 2 else [])
 
 
-def test_the_latest_is_that_of_the_source_which_has_to_be_named_among_several(repository: Repository, tmp_path: Path) -> None:
+def test_the_latest_is_that_of_the_source_which_has_to_be_named_among_several(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     one, other = folder(tmp_path / "one", {"a": b"1"}), folder(tmp_path / "other", {"b": b"2"})
     first = take(repository, one)
     assert backup.choose(repository, "latest").id == first.id
@@ -155,6 +158,10 @@ def test_the_latest_is_that_of_the_source_which_has_to_be_named_among_several(re
     assert backup.choose(repository, "latest", NOON, str(one)).id == first.id
     with pytest.raises(BadInput, match="several sources; name one with --source"):
         backup.choose(repository, "latest")
+    odd = take(repository, folder(tmp_path / "tollhouse", {"c": b"3"}), NOON + 3 * HOUR)
+    assert backup.choose(repository, "latest", source=odd.collections[0].address).id == odd.id
+    with pytest.raises(NotFound, match="no snapshot with contents of tollhouse"):
+        backup.choose(repository, "latest", source="tollhouse")
     with pytest.raises(NotFound, match="no snapshot with contents of /nowhere"):
         backup.choose(repository, "latest", source="/nowhere")
 
@@ -162,6 +169,7 @@ def test_the_latest_is_that_of_the_source_which_has_to_be_named_among_several(re
 def test_what_is_gone_is_looked_for_in_older_snapshots(repository: Repository, tmp_path: Path) -> None:
     files = folder(tmp_path / "files", {"page-7.png": b"7", "page-8.png": b"8"})
     first = take(repository, files)
+    take(repository, files, NOON + HOUR / 2, kind="metadata")  # from which nothing can be restored
     (files / "page-7.png").unlink()
     second = take(repository, files, NOON + HOUR)
     target = backup.target_at(str(tmp_path / "back"), S3Access())

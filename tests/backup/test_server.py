@@ -3,11 +3,13 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 import sqlalchemy as sa
 
+from tests.backup.parts import folder
 from tests.scenarios.serving import House, Tenant, client, founded
 from tollhouse import access, backup, journal
 from tollhouse.app import opened
@@ -194,6 +196,30 @@ def test_many_changed_objects_at_once_are_reported(home: House, tmp_path: Path) 
     with records.reading() as session:
         found = session.scalars(sa.select(journal.Entry).where(journal.Entry.verb == "changed much").order_by(journal.Entry.id)).all()
     assert [(entry.detail["percent"], entry.detail["objects"]) for entry in found] == [(75, 40), (90, 4)]
+
+
+def test_what_becomes_of_a_run_whose_repository_is_forgotten_meanwhile_is_in_the_journal(
+    home: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner, records = home.tollhouse.parts.backups, home.tollhouse.records
+    with records.transaction() as session:
+        owner = access.default_organization(session)
+        assert owner is not None
+        place = operations.add_place(session, owner.id, datetime.now(UTC), "test", "main", str(tmp_path / "repository"), "", "", False)
+    take = type(runner)._take
+
+    def taken(*args: Any) -> dict[str, Any]:
+        with records.transaction() as session:
+            operations.forget_place(session, owner.id, "main", datetime.now(UTC) + timedelta(days=8), "alice")
+        return take(*args)
+
+    monkeypatch.setattr(type(runner), "_take", taken)
+    run = runner.run(owner.id, "test", "full", str(folder(tmp_path / "files", {"a": b"alpha"})), place)
+    assert (run.status, run.objects) == ("completed", 1)
+    with records.reading() as session:
+        found = session.scalars(sa.select(journal.Entry).where(journal.Entry.noun == "backup")).all()
+        assert operations.list_runs(session, owner.id, Page(10)) == ([], 0)
+    assert [(entry.verb, entry.detail["snapshot"]) for entry in found] == [("completed", run.snapshot)]
 
 
 def test_three_two_one_says_what_is_missing(home: House, shop: Tenant, tmp_path: Path) -> None:

@@ -132,7 +132,7 @@ def test_two_different_customers_named_are_refused(small: House, limited: Tenant
     ],
 )
 def test_a_form_that_is_none_or_is_cut_off_leaves_nothing(small: House, limited: Tenant, body: bytes, content_type: str) -> None:
-    answer = limited.api.post("/api/jobs", params=FIELDS, content=body, headers={"content-type": content_type})
+    answer = limited.api.post("/api/jobs", content=body, headers={"content-type": content_type})
     refused(answer, 400)
     nothing_left(small, limited)
 

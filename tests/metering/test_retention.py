@@ -78,6 +78,27 @@ def test_a_question_without_a_start_is_answered_from_where_detail_is_left(event_
     assert [row.value for row in usage(event_store, distinct, asked[None], UTC_ZONE, now)] == [2]
 
 
+@pytest.mark.parametrize("window", ["hour", "day", "month"])
+def test_a_question_without_a_start_is_answered_in_whole_windows_of_any_zone(event_store: EventStore, window: times.Window) -> None:
+    for days_ago in range(280, 400):
+        send(event_store, days_ago)
+    trimmed(event_store)
+    kolkata = times.zone("Asia/Kolkata")
+    rows = usage(event_store, OF, UsageQuery(None, None, window, kolkata), UTC_ZONE, times.micros(NOW))
+    floor = times.parse_time("2024-01-01T00:00:00Z")
+    assert (rows[0].start or 0) >= floor
+    by_hand = {times.floor(times.micros(NOW - timedelta(days=days_ago)), window, kolkata) for days_ago in range(280, 400)}
+    assert [row.start for row in rows] == sorted(start for start in by_hand if start >= floor)
+    assert window == "month" or {row.value for row in rows} == {1}
+
+
+def test_days_that_are_kept_longer_than_events_are_answered_without_a_start(event_store: EventStore) -> None:
+    for days_ago in (400, 120):
+        send(event_store, days_ago)
+    assert trimmed(event_store, Retention(daily_days=3000))[1:] == (0, 1)
+    assert ask(event_store, "day") == [1, 1]
+
+
 def test_the_running_months_bill_keeps_everything_it_needs(event_store: EventStore) -> None:
     for days_ago in (1, 10, 19):
         send(event_store, days_ago)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tollhouse.backup.repository import Repository
 from tollhouse.backup.snapshot import Snapshot
-from tollhouse.backup.sources.kinds import is_database
+from tollhouse.backup.sources.kinds import TOLLHOUSE, is_database
 from tollhouse.kit.errors import BadInput, NotFound
 
 
@@ -47,6 +47,8 @@ def choose(
 
 def named(source: str) -> set[str]:
     """The addresses that a source may have in a snapshot."""
+    if source == TOLLHOUSE:  # and not a directory of that name
+        return {TOLLHOUSE}
     if is_database(source):
         from tollhouse.backup.sources.databases import shown  # noqa: PLC0415  # it brings the drivers
 

@@ -27,7 +27,7 @@ Action = Literal["create", "overwrite", "identical", "keep"]
 IN_MEMORY = 8 << 20
 AT_A_TIME = 256
 SORTED_AT_ONCE = 50_000
-LOOKED_BACK = 200
+LOOKED_BACK = 50
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def restore(
     if not total and damaged:
         raise Damaged(damaged[0])
     if not total and not configuration:
-        raise NotFound(f"The snapshot {snapshot.id} holds nothing of what was chosen.{_elsewhere(repository, chosen)}")
+        raise NotFound(f"The snapshot {snapshot.id} holds nothing of what was chosen.{_elsewhere(repository, chosen, part)}")
     if part != "metadata" and without_content:
         raise BadInput("This snapshot has metadata alone; restore `metadata`, or choose another snapshot.")
     there = find_bucket(target, collections, configuration, dry_run)
@@ -134,12 +134,12 @@ def _looked_through(repository: Repository, snapshot: Snapshot, target: Target, 
     return total, without_content
 
 
-def _elsewhere(repository: Repository, chosen: Selection) -> str:
+def _elsewhere(repository: Repository, chosen: Selection, part: Part) -> str:
     """A hint at the newest of the last snapshots that has what was chosen."""
     if chosen.key is None and chosen.prefix is None:
         return ""
     for snapshot in reversed(repository.snapshots(readable=True)[-LOOKED_BACK:]):
-        if chosen.source is None and len(snapshot.collections) != 1:
+        if (chosen.source is None and len(snapshot.collections) != 1) or (snapshot.kind == "metadata" != part):
             continue
         try:
             if next(selected(repository, snapshot, chosen, []), None) is not None:

@@ -142,8 +142,7 @@ class _UsageSql:
         through, kept = states.through(self.meter), states.kept(self.meter)
         detail = coarsest(self.query.window, self.query.tz, self.home, span) if through and self.rule.merges else "raw"
         if self.query.start is None and not self.spans and detail != "month":
-            # Whoever names no start asks for what there is: finer than months, that begins where retention has left single events.
-            span = Span(min(max(span.start, kept.floor("raw")), span.end - 1), span.end)
+            span = self._what_is_left(span, detail, kept)
         parts = [segment for piece in self._pieces(span) for segment in segments(piece, detail, self.home, kept)]
         keys = self._keys(span)
         named = ", ".join([f"{expression} AS {name}" for name, expression in keys.items()] + [self._answers()])
@@ -159,6 +158,14 @@ class _UsageSql:
         if start >= end:
             raise Unprocessable("start: it is later than any event can be")
         return Span(start, end)
+
+    def _what_is_left(self, span: Span, detail: Detail, kept: Kept) -> Span:
+        """Whoever names no start asks for what there is: it begins with the first window of which retention has left everything."""
+        left = min(kept.floor("raw"), kept.floor(detail))
+        if left <= span.start:
+            return span
+        start = times.ceil(left, self.query.window, self.query.tz) if self.query.window else left
+        return Span(min(start, span.end - 1), span.end)
 
     def _pieces(self, whole: Span) -> list[Span]:
         """The range, cut wherever a span begins or ends, so that each period of a rollup lies in a span or outside it."""

@@ -25,7 +25,7 @@ from tollhouse.store.objects import ObjectInfo, S3Access
 
 NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 MOST_BYTES = 1 << 20
-PAGE = 400  # objects: a key may have a thousand bytes, and three times that where it is quoted
+PAGE = 250  # objects: a key may have a thousand bytes, and three times that where it is quoted
 DEEPEST = 20
 PASSING = (429, 500, 502, 503, 504)
 PAUSES = (0.2, 1.0)

@@ -14,7 +14,7 @@ from tollhouse.backup.operations.places import BackupPlace, find_place
 from tollhouse.backup.operations.schedules import list_schedules
 from tollhouse.kit.errors import Conflict
 
-ABANDONED = timedelta(days=1)  # a run that began earlier and has no end was killed with its server
+ABANDONED = timedelta(days=7)  # a run that began earlier and has no end was killed with its server
 
 
 def forget_place(session: Session, organization: str, name: str, now: datetime, actor: str) -> tuple[BackupPlace, int]:

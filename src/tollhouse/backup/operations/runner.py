@@ -87,7 +87,9 @@ class Runner:
             log.error("backup failed", kind=kind, source=run.source, reason=reason, exc_info=not isinstance(error, TollhouseError))
             values = {"status": "failed", "errors": [{"key": "", "reason": reason[:2000]}]}
         with self.records.transaction() as session:
-            kept = session.get_one(BackupRun, run.id)
+            kept = (
+                session.get(BackupRun, run.id) or run
+            )  # if its repository was forgotten meanwhile, the journal alone says what became of it
             for name, value in (values | {"ended_at": self.clock()}).items():
                 setattr(kept, name, value)
             self._tell(session, kept, place, schedule)

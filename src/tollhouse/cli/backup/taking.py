@@ -97,7 +97,7 @@ def _take_of_tollhouse(kind: BackupKind, addresses: list[str], repository: str, 
 def _print_errors(snapshot: Snapshot, as_json: bool) -> None:
     if not as_json:
         for collection in snapshot.collections:
-            for error in collection.errors[:20]:
+            for error in sorted(collection.errors, key=lambda one: "severity" in one)[:20]:
                 what = "note" if "severity" in error else "not read"
                 console().print(f"{what}: {plain(error['key']) or collection.address}: {error['reason']}", soft_wrap=True)
             for name, reason in collection.configuration.get("unreadable", {}).items():
