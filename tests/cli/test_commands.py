@@ -1,7 +1,9 @@
 """Commands as a user types them, with no server running: each serves itself for the moment."""
 
 import csv
+import gzip
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -228,6 +230,23 @@ def test_a_line_that_is_not_utf_8_does_not_keep_whole_events_out(desk: Path) -> 
     done = told("events", "import", "use.ndjson")
     assert (done["inserted"], [one["row"] for one in done["bad_rows"]]) == (2, [2])
     assert "it is not UTF-8" in done["bad_rows"][0]["detail"]
+
+
+@pytest.mark.parametrize(
+    "harm", [lambda packed: packed[:-9], lambda packed: b"no gzip" + packed, lambda packed: packed[:20] + b"\xff" * 99]
+)
+def test_a_packed_file_that_is_damaged_is_refused_before_any_of_it_is_stored(desk: Path, harm: Callable[[bytes], bytes]) -> None:
+    packed = gzip.compress(b"".join(b'{"who": "c", "n": %d}\n' % n for n in range(1000)))
+    (desk / "use.ndjson.gz").write_bytes(harm(packed))
+    with pytest.raises(BadInput, match="it is cut off, or no gzip"):
+        told("events", "import", "use.ndjson.gz", "--type", "use", "--subject", "who", "--format", "ndjson")
+    assert told("events", "list")["events"] == []
+
+
+def test_a_number_of_parquet_that_is_none_is_a_bad_row(desk: Path) -> None:
+    duckdb.execute("COPY (SELECT 'c' AS who, unnest(['1.5', 'nan', '2.5']::DOUBLE[]) AS n) TO 'use.parquet' (FORMAT parquet)")
+    done = told("events", "import", "use.parquet", "--format", "parquet", "--type", "use", "--subject", "who")
+    assert (done["inserted"], done["bad_rows"]) == (2, [{"row": 2, "detail": "nan is no JSON number; leave it out or write null"}])
 
 
 @pytest.mark.parametrize("columns", [["--data", "n", "--data", "note"], ["--data", "n,note"], ["--data", "n, ", "--data", "note"]])

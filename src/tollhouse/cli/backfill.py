@@ -10,11 +10,14 @@ import hashlib
 import json
 import os
 import re
+import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import pairwise
+from math import isfinite
 from pathlib import Path
 from typing import Any, NoReturn
 from zoneinfo import ZoneInfo
@@ -223,9 +226,13 @@ def _number(fault: Fault) -> int:
     return fault.index or 0
 
 
-def _opened(path: Path) -> Any:
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     try:
-        return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
+        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
+            yield file
+    except (EOFError, gzip.BadGzipFile, zlib.error):
+        raise BadInput(f"{path}: it is cut off, or no gzip; nothing of it is read until it can be unpacked to its end.") from None
     except OSError as error:
         raise BadInput(f"{path}: cannot be read: {error.strerror}.") from None
 
@@ -351,7 +358,9 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def _value(value: Any) -> Any:
-    """A CSV's number as the JSON number of the same digits, everything else as it is."""
+    """A CSV's number as the JSON number of the same digits, everything else as it is; raises ValueError for a number that is none."""
+    if isinstance(value, float | Decimal) and not isfinite(value):
+        raise ValueError(f"{value} is no JSON number; leave it out or write null")
     return msgspec.Raw(value.encode()) if isinstance(value, str) and _NUMBER.fullmatch(value) else value
 
 
