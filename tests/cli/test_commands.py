@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from tests.architecture.test_docs import commands
 from tollhouse.cli import backfill
-from tollhouse.cli.connection import Refused
+from tollhouse.cli.connection import Connection, Refused
 from tollhouse.cli.main import app
 from tollhouse.kit.errors import BadInput, TollhouseError, Unavailable, Unprocessable
 
@@ -247,6 +247,22 @@ def test_a_number_of_parquet_that_is_none_is_a_bad_row(desk: Path) -> None:
     duckdb.execute("COPY (SELECT 'c' AS who, unnest(['1.5', 'nan', '2.5']::DOUBLE[]) AS n) TO 'use.parquet' (FORMAT parquet)")
     done = told("events", "import", "use.parquet", "--format", "parquet", "--type", "use", "--subject", "who")
     assert (done["inserted"], done["bad_rows"]) == (2, [{"row": 2, "detail": "nan is no JSON number; leave it out or write null"}])
+
+
+def test_rows_of_any_size_are_sent_in_requests_that_the_server_takes(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backfill, "BATCH_BYTES", 1000)
+    sent: list[int] = []
+    call = Connection.call
+
+    def counted(self: Connection, method: str, path: str, **asked: Any) -> Any:
+        sent.extend([len(asked["content"])] if path == "/api/events" and method == "POST" else [])
+        return call(self, method, path, **asked)
+
+    monkeypatch.setattr(Connection, "call", counted)
+    (desk / "use.ndjson").write_bytes(b"".join(b'{"who": "c", "n": "%s"}\n' % (b"x" * (at * 10)) for at in range(60)))
+    assert told(*NDJSON)["inserted"] == 60
+    assert len(sent) > 20
+    assert max(sent) <= 1000
 
 
 @pytest.mark.parametrize("columns", [["--data", "n", "--data", "note"], ["--data", "n,note"], ["--data", "n, ", "--data", "note"]])

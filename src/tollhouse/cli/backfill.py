@@ -29,7 +29,7 @@ from tollhouse.kit import times
 from tollhouse.kit.errors import BadInput, Fault
 from tollhouse.store.files import parquet_count, parquet_rows
 
-BATCH = 5000
+BATCH, BATCH_BYTES = 5000, 8 << 20  # a request may have twice that
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]{1,2})?")
 _SAID = {  # what Python's csv finds, as the middle of a sentence
     "unexpected end of data": "a quote is opened and never closed",
@@ -141,13 +141,16 @@ def _send_rows(server: Connection, path: Path, mapping: Mapping, strict: bool, o
     """Send batch by batch; raises _Stop where the run ends before the file does."""
     batch: list[bytes] = []
     numbers: list[int] = []
+    size = 0
     encode = _encoder(path, mapping)
 
     def send() -> None:
+        nonlocal size
         if batch:
             (_send_strictly if strict else _send)(server, batch, numbers, outcome)
         batch.clear()
         numbers.clear()
+        size = 0
         if strict and outcome.faults:
             raise _Stop(outcome.faults[0])
         acknowledged()
@@ -157,8 +160,12 @@ def _send_rows(server: Connection, path: Path, mapping: Mapping, strict: bool, o
             outcome.rows = number
             continue
         try:
-            batch.append(encode(number, row))
+            event = encode(number, row)
+            if size + len(event) > BATCH_BYTES:
+                send()
+            batch.append(event)
             numbers.append(number)
+            size += len(event) + 1
         except ValueError as error:
             fault = Fault(str(error), None, number)
             if strict or isinstance(error, Torn):
