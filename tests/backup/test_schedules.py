@@ -271,5 +271,5 @@ def test_a_repository_is_not_forgotten_while_a_run_of_it_is_under_way(home: Hous
     refused = operator.delete("/api/backup-repositories/first")
     assert (refused.status_code, "has not ended yet" in refused.json()["detail"]) == (409, True)
     with home.tollhouse.records.transaction() as session:
-        session.get_one(operations.BackupRun, begun.id).started_at = now - timedelta(days=2)
+        session.get_one(operations.BackupRun, begun.id).started_at = now - timedelta(days=8)
     assert operator.delete("/api/backup-repositories/first").status_code == 200
